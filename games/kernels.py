@@ -1,0 +1,67 @@
+"""How numba kernels are compiled and cached here, and the keys' hash inside them.
+
+Import this before numba: it decides where compiled code is kept. That is beside the source, else in the user's cache
+folder (numba's own choices); where neither can be written, a folder of ours under the temporary directory.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def cache_folder(beside: Path, home: Path, temporary: Path) -> Path | None:
+    """Where compiled code must go: None for numba's own choice, a folder under `temporary` where it would find none."""
+    if _can_write(beside) or _can_write(home):
+        return None
+    return temporary / f"arena-numba-{getpass.getuser()}"
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    _folder = cache_folder(
+        Path(__file__).parent / "__pycache__",
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba",
+        Path(tempfile.gettempdir()),
+    )
+    if _folder is not None:
+        os.environ["NUMBA_CACHE_DIR"] = str(_folder)
+
+import numba  # noqa: E402  (after the cache folder is chosen)
+
+
+def kernel(function: _Function) -> _Function:
+    """`numba.njit`, cached on disk, releasing the GIL."""
+    compiled: _Function = numba.njit(cache=True, nogil=True)(function)
+    return compiled
+
+
+@kernel
+def mix_one(key: np.uint64, number: np.uint64) -> np.uint64:
+    """`games.keys.mix(key, number)` for one key inside a kernel."""
+    mixed = key * np.uint64(0x94D049BB133111EB) + (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@kernel
+def below(key: np.uint64, bound: int) -> int:
+    """A whole number in [0, bound) that belongs to `key`. Its bias, bound / 2**32, is far below what games can show."""
+    return int(((key >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
