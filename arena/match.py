@@ -22,7 +22,7 @@ class Table:
         self.states = game.start(keys)
         self.steps = np.zeros(batch, np.int64)  # [B] played so far
         self.returns = np.zeros((batch, game.spec.seats), np.float64)  # [B, P]
-        self.over = np.zeros(batch, np.bool_)  # [B] terminated, truncated or failed
+        self.over: NDArray[np.bool_] = np.zeros(batch, np.bool_)  # [B] terminated, truncated or failed
         self.moves = np.full((batch, min(64, game.spec.longest), slots), NO_ACTION, np.int16)  # [B, capacity, S]
         self._all = np.arange(batch)
         self._decisions: Decisions | None = None  # of the present position, once asked for
@@ -48,7 +48,7 @@ class Table:
         self.moves[self._all, self.steps] = np.where(moved[:, None], actions, NO_ACTION)
         self.steps += moved
         self.returns += outcome.reward
-        self.over |= outcome.terminated | outcome.truncated
+        self.over = self.over | outcome.terminated | outcome.truncated
         self.over[list(outcome.failed)] = True
         self._decisions = None
         return outcome

@@ -159,7 +159,7 @@ class Game(Protocol):
         ...
 
     def observe(self, states: States, rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:
-        """Write what each of `seats` [n] sees in `rows` [n], acting or not, also in finished games, into out [n, *O]."""
+        """Write what each of `seats` [n] sees in `rows` [n], acting or not, games finished or not, into out [n, *O]."""
         ...
 
     def step(self, states: States, actions: NDArray[np.int64], keys: Keys) -> Outcome:
