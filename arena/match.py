@@ -48,7 +48,7 @@ class Table:
         self.moves[self._all, self.steps] = np.where(moved[:, None], actions, NO_ACTION)
         self.steps += moved
         self.returns += outcome.reward
-        self.over = self.over | outcome.terminated | outcome.truncated
+        self.over[outcome.terminated | outcome.truncated] = True
         self.over[list(outcome.failed)] = True
         self._decisions = None
         return outcome
