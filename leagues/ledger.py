@@ -1,0 +1,383 @@
+"""The ledger: every player, match and result of a league, in one append-only SQLite file.
+
+Nothing in it is ever changed or removed, so payoffs, ratings and matchmaking are pure functions of it up to a sequence
+number. Players and results share one numbering: a number names a moment of the whole league.
+
+The file is in WAL mode (others read while one process writes) with `synchronous=FULL`: an append that has returned
+survives kill -9 and a power cut. That costs one fsync a call, so tell results in batches. With NORMAL a power cut could
+take back results that a training checkpoint, itself on disk, already counts on.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from math import isfinite
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leagues.core import Match, Player, Purpose, Result
+
+SCHEMA = 1
+_PATIENCE = 30.0  # seconds to wait for another writer before giving up
+_PAGE = 8192  # rows read at once, so that a slow reader holds no lock that keeps the WAL growing
+_TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE players (
+        sequence INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        content TEXT NOT NULL,
+        settings TEXT NOT NULL, -- JSON
+        parent TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        live INTEGER NOT NULL)""",
+    """CREATE TABLE matches (
+        id INTEGER PRIMARY KEY,
+        players TEXT NOT NULL, -- JSON, one for each team
+        purpose TEXT NOT NULL,
+        seed INTEGER NOT NULL, -- uint64, kept as the int64 of the same bits
+        games INTEGER,
+        opening INTEGER NOT NULL,
+        paired INTEGER NOT NULL)""",
+    """CREATE TABLE results (
+        sequence INTEGER PRIMARY KEY,
+        match INTEGER NOT NULL,
+        game INTEGER NOT NULL CHECK (game >= 0),
+        returns BLOB NOT NULL, -- float64 of each seat, little-endian
+        length INTEGER NOT NULL,
+        truncated INTEGER NOT NULL,
+        moves BLOB, -- uint16 slots, then int16 [length, slots], little-endian
+        UNIQUE (match, game))""",
+    """CREATE TABLE voids (
+        match INTEGER NOT NULL,
+        game INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (match, game)) WITHOUT ROWID""",
+)
+
+
+class LedgerError(Exception):
+    """A ledger cannot be opened, read or written, or refuses a record. The message is a sentence for the user."""
+
+
+class Ledger:
+    """One league's records. Make one with `Ledger.create` or `Ledger.open`; it belongs to the thread that did."""
+
+    game: str
+    teams: tuple[int, ...]  # [P] which team each seat is on
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._matches: dict[int, Match] = {}
+
+    @classmethod
+    def create(cls, path: str | Path, game: str, teams: Sequence[int]) -> Ledger:
+        """A new, empty ledger for `game`, whose seats are on `teams` [P]. Raises LedgerError where one exists."""
+        path = Path(path)
+        ledger = cls(path, _connect(path, "rwc"))
+        facts = {
+            "schema": str(SCHEMA),
+            "game": game,
+            "teams": json.dumps([int(team) for team in teams]),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        try:
+            # The tables before WAL mode: a creation that is killed leaves a file without tables, taken up next time.
+            with ledger._writing() as connection:
+                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise LedgerError(f"{path} exists already: open it, or choose another place for a new ledger.")
+                for table in _TABLES:
+                    connection.execute(table)
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+            ledger._begin(read_only=False)
+        except LedgerError:
+            ledger.close()
+            raise
+        return ledger
+
+    @classmethod
+    def open(cls, path: str | Path, read_only: bool = False, game: str | None = None) -> Ledger:
+        """The ledger at `path`.
+
+        Raises LedgerError where there is none, where it is no ledger, of another schema, or not about `game`.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise LedgerError(f"There is no ledger at {path}.")
+        ledger = cls(path, _connect(path, "ro" if read_only else "rw"))
+        try:
+            ledger._begin(read_only)
+            if game is not None and game != ledger.game:
+                raise LedgerError(f"{path} is a ledger of {ledger.game}, not of {game}: choose another run directory.")
+        except LedgerError:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last player or result; 0 in an empty ledger."""
+        return int(self._read(_LAST)[0][0])
+
+    def add_player(self, player: Player) -> None:
+        """Enter a player; again is fine. Raises LedgerError for another record under the same id.
+
+        Settings must be JSON values; tuples come back as lists.
+        """
+        row = _player_row(player)
+        with self._writing() as connection:
+            known = connection.execute(f"SELECT {_PLAYER} FROM players WHERE id = ?", (player.id,)).fetchone()
+            if known is None:
+                connection.execute(f"INSERT INTO players VALUES (({_LAST}) + 1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            elif known != row:
+                raise LedgerError(
+                    f"Player {player.id} is in {self.path} as {_player(known)}, which differs from {player}. "
+                    "Records never change: give the new one an id of its own."
+                )
+
+    def players(self, upto: int | None = None) -> dict[str, Player]:
+        """All players by id, in the order they entered, up to sequence number `upto` where given."""
+        rows = self._read(f"SELECT {_PLAYER} FROM players WHERE sequence <= ? ORDER BY sequence", (_until(upto),))
+        return {row[0]: _player(row) for row in rows}
+
+    def add_match(self, match: Match) -> None:
+        """Enter a match; again is fine.
+
+        Raises LedgerError where another match has its id, it names a player who has not entered, or it does not hold
+        one player for each team.
+        """
+        teams = len(set(self.teams))
+        if len(match.players) != teams:
+            raise LedgerError(f"Match {match.id} has {len(match.players)} players; {self.game} has {teams} teams.")
+        if not 0 <= match.seed < 2**64:
+            raise LedgerError(f"Match {match.id}: its seed {match.seed} is not an unsigned 64-bit number.")
+        row = _match_row(match)
+        with self._writing() as connection:
+            known = connection.execute("SELECT * FROM matches WHERE id = ?", (row[0],)).fetchone()
+            if known is not None and known != row:
+                raise LedgerError(f"Match {match.id} is in {self.path} as {_match(known)}, which differs from {match}.")
+            if known is None:
+                for player in match.players:
+                    if not connection.execute("SELECT 1 FROM players WHERE id = ?", (player,)).fetchone():
+                        raise LedgerError(f"Match {match.id} names player {player}, who is not in {self.path}.")
+                connection.execute("INSERT INTO matches VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def match(self, number: int) -> Match:
+        """The match with this id. Raises LedgerError where there is none."""
+        if number not in self._matches:
+            rows = self._read("SELECT * FROM matches WHERE id = ?", (int(number),))
+            if not rows:
+                raise LedgerError(f"There is no match {number} in {self.path}.")
+            self._matches[number] = _match(rows[0])
+        return self._matches[number]
+
+    def next_match(self) -> int:
+        """An id above that of every match so far."""
+        return int(self._read("SELECT coalesce(max(id) + 1, 0) FROM matches")[0][0])
+
+    def append(self, results: Iterable[Result]) -> int:
+        """Add results, all or none, and return how many were new: a (match, game) told again is passed over.
+
+        Raises LedgerError where a match is unknown, a result does not fit the game, or the disk is full; what was
+        there before is kept.
+        """
+        results = list(results)
+        with self._writing() as connection:
+            for number in {result.match for result in results}:
+                self.match(number)
+            first = connection.execute(_LAST).fetchone()[0] + 1
+            before = connection.total_changes
+            connection.executemany(
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (match, game) DO NOTHING",
+                map(self._row, count(first), results),
+            )
+            return connection.total_changes - before
+
+    def results(
+        self, purposes: Collection[Purpose] | None = None, after: int = 0, upto: int | None = None
+    ) -> Iterator[tuple[int, Match, Result]]:
+        """(sequence number, match, result) in order: those above `after`, and not above `upto` (default: now)."""
+        upto = self.sequence if upto is None else upto
+        chosen, wanted = _of_purposes(purposes)
+        query = f"SELECT * FROM results WHERE sequence > ? AND sequence <= ? {chosen} ORDER BY sequence LIMIT {_PAGE}"
+        seats = struct.Struct(f"<{len(self.teams)}d")
+        while rows := self._read(query, (after, upto, *wanted)):
+            for sequence, match, game, returns, length, truncated, moves in rows:
+                played = None if moves is None else _unpack_moves(moves)
+                result = Result(match, game, seats.unpack(returns), length, bool(truncated), played)
+                yield sequence, self.match(match), result
+            after = rows[-1][0]
+
+    def count(self, purposes: Collection[Purpose] | None = None, after: int = 0, upto: int | None = None) -> int:
+        """How many results `results` would give."""
+        chosen, wanted = _of_purposes(purposes)
+        query = f"SELECT count(*) FROM results WHERE sequence > ? AND sequence <= ? {chosen}"
+        return int(self._read(query, (after, _until(upto), *wanted))[0][0])
+
+    def add_voids(self, voids: Iterable[tuple[int, int, str]]) -> int:
+        """Note games (match, game, reason) whose environment failed: no results. Returns how many were new."""
+        rows = [(int(match), int(game), reason) for match, game, reason in voids]
+        with self._writing() as connection:
+            for number in {row[0] for row in rows}:
+                self.match(number)
+            before = connection.total_changes
+            connection.executemany("INSERT INTO voids VALUES (?, ?, ?) ON CONFLICT (match, game) DO NOTHING", rows)
+            return connection.total_changes - before
+
+    def voids(self) -> list[tuple[int, int, str]]:
+        """Every void game as (match, game, reason), ordered by match and game."""
+        return self._read("SELECT * FROM voids ORDER BY match, game")
+
+    @property
+    def void_count(self) -> int:
+        return int(self._read("SELECT count(*) FROM voids")[0][0])
+
+    def _begin(self, read_only: bool) -> None:
+        """Check that this is a ledger that we can read, and learn what it is about."""
+        try:
+            facts = dict(self._connection.execute("SELECT key, value FROM meta"))
+            schema, game, teams = int(facts["schema"]), facts["game"], facts.get("teams", "[]")
+        except (sqlite3.Error, KeyError, ValueError) as error:
+            raise LedgerError(f"{self.path} is not a ledger, or cannot be read: {error}.") from error
+        if schema != SCHEMA:
+            way_out = "update arena-league to open it" if schema > SCHEMA else "start a new run"
+            raise LedgerError(f"{self.path} has ledger schema {schema}; this version knows {SCHEMA}: {way_out}.")
+        self.game, self.teams = game, tuple(json.loads(teams))
+        if not read_only:
+            self._read("PRAGMA journal_mode = WAL")
+            self._read("PRAGMA synchronous = FULL")
+
+    def _row(self, sequence: int, result: Result) -> tuple[Any, ...]:
+        """A result as stored. The int() calls matter: SQLite would keep a NumPy integer as a blob."""
+        returns, moves = result.returns, result.moves
+        if len(returns) != len(self.teams) or not all(map(isfinite, returns)):
+            raise LedgerError(
+                f"Game {result.game} of match {result.match}: its returns {tuple(returns)} are not one finite number "
+                f"for each of the {len(self.teams)} seats of {self.game}."
+            )
+        if moves is not None and (moves.ndim != 2 or len(moves) != result.length):
+            raise LedgerError(
+                f"Game {result.game} of match {result.match}: moves of shape {moves.shape} do not fit its length, "
+                f"{result.length} steps."
+            )
+        return (
+            sequence,
+            int(result.match),
+            int(result.game),
+            struct.pack(f"<{len(returns)}d", *returns),
+            int(result.length),
+            int(result.truncated),
+            None if moves is None else _pack_moves(moves),
+        )
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"{self.path} could not be read: {error}.") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is on disk afterwards, or none."""
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+        except (sqlite3.Error, OverflowError) as error:
+            raise LedgerError(
+                f"{self.path} could not be written: {error}. What it held before is kept, nothing of this was added."
+            ) from error
+
+
+_LAST = """SELECT max(coalesce((SELECT max(sequence) FROM results), 0),
+    coalesce((SELECT max(sequence) FROM players), 0))"""
+_PLAYER = "id, kind, content, settings, parent, step, role, live"
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    try:
+        address = f"{path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path} cannot be opened: {error}.") from error
+
+
+def _until(upto: int | None) -> int:
+    return 2**63 - 1 if upto is None else upto
+
+
+def _of_purposes(purposes: Collection[Purpose] | None) -> tuple[str, tuple[str, ...]]:
+    """The end of a query for results with these purposes, and the values it takes."""
+    if purposes is None:
+        return "", ()
+    marks = ", ".join("?" * len(purposes))
+    return f"AND match IN (SELECT id FROM matches WHERE purpose IN ({marks}))", tuple(purposes)
+
+
+def _player_row(player: Player) -> tuple[Any, ...]:
+    try:
+        settings = json.dumps(dict(player.settings), sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise LedgerError(f"Player {player.id}: its settings cannot be stored as JSON ({error}).") from error
+    step, live = int(player.step), int(player.live)
+    return (player.id, player.kind, player.content, settings, player.parent, step, player.role, live)
+
+
+def _player(row: Sequence[Any]) -> Player:
+    name, kind, content, settings, parent, step, role, live = row
+    return Player(name, kind, content, json.loads(settings), parent, step, role, bool(live))
+
+
+def _match_row(match: Match) -> tuple[Any, ...]:
+    seed = int(match.seed)
+    return (
+        int(match.id),
+        json.dumps(match.players),
+        match.purpose,
+        seed - 2**64 if seed >= 2**63 else seed,
+        None if match.games is None else int(match.games),
+        int(match.opening),
+        int(match.paired),
+    )
+
+
+def _match(row: Sequence[Any]) -> Match:
+    number, players, purpose, seed, games, opening, paired = row
+    return Match(number, tuple(json.loads(players)), purpose, seed % 2**64, games, opening, bool(paired))
+
+
+def _pack_moves(moves: NDArray[np.int16]) -> bytes:
+    return struct.pack("<H", moves.shape[1]) + moves.astype("<i2").tobytes()
+
+
+def _unpack_moves(packed: bytes) -> NDArray[np.int16]:
+    (slots,) = struct.unpack_from("<H", packed)
+    return np.frombuffer(packed, "<i2", offset=2).astype(np.int16).reshape(-1, max(slots, 1))
