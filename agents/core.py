@@ -84,6 +84,18 @@ class Trajectories:
     def games(self) -> int:
         return len(self.terminated)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as flat arrays, for a file; `of` reads them back."""
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
+        flat |= {f"extras.{name}": array for name, array in self.extras.items()}
+        return {name: array for name, array in flat.items() if array is not None}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Trajectories:
+        """What `arrays` gave."""
+        extras = {name.removeprefix("extras."): array for name, array in arrays.items() if name.startswith("extras.")}
+        return cls(**{f.name: arrays[f.name] for f in fields(cls) if f.name in arrays}, extras=extras)
+
     @classmethod
     def concatenate(cls, parts: Sequence[Trajectories]) -> Trajectories:
         """One batch of all `parts` (at least one), games and steps renumbered."""

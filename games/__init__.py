@@ -32,6 +32,7 @@ __all__ = [
     "make",
     "names",
     "register",
+    "registered",
 ]
 
 # A name, or a family (`openspiel`, for `openspiel/go`), and where its factory lives: imported when first asked for.
@@ -58,6 +59,11 @@ def register(name: str, factory: Callable[..., Any]) -> None:
     if name in _known():
         raise GameError(f"A game named {name!r} is registered already.")
     _GAMES[name] = factory
+
+
+def registered() -> dict[str, Callable[..., Any]]:
+    """What `register` added in this process, for handing it to another one."""
+    return {name: factory for name, factory in _GAMES.items() if not isinstance(factory, str)}
 
 
 def names() -> list[str]:

@@ -22,6 +22,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from games.names import UserError
+
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 States = Any
@@ -33,7 +35,7 @@ NO_ACTION = -1
 """In `step`, what a slot that does not act holds. A row where no slot acts is left untouched."""
 
 
-class GameError(Exception):
+class GameError(UserError):
     """A game cannot be made, or broke its promises. The message is a sentence for the user."""
 
 

@@ -17,7 +17,7 @@ _M2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 # What a key is for. Mixed in first, so that an agent's choices and nature's cards never share a value.
-NATURE, CHOICE, OPENING, MATCH, SEARCH = range(1, 6)
+NATURE, CHOICE, OPENING, MATCH, SEARCH, LEARN = range(1, 7)
 
 
 def as_keys(values: ArrayLike) -> NDArray[np.uint64]:
@@ -42,6 +42,6 @@ def uniform(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     return (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def generator(key: int | np.uint64) -> np.random.Generator:
-    """A NumPy generator that belongs to `key`, for code that draws more than one value."""
+def generator(key: int | np.uint64 | NDArray[np.uint64]) -> np.random.Generator:
+    """A NumPy generator that belongs to one `key`, for code that draws more than one value."""
     return np.random.Generator(np.random.Philox(key=int(key)))

@@ -17,6 +17,7 @@ this object for the next game where making one is costly).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -75,41 +76,44 @@ class Lifted:
     def decisions(self, states: list[Board], out: Decisions | None = None) -> Decisions:
         if out is None:
             out = Decisions.empty(self.spec, len(states))
-        observation, legal, seat, active = out.observation, out.legal, out.seat, out.active
+        observation, state = out.observation, out.global_state
         observation[:] = 0
-        legal[:] = False
-        active[:] = False
-        simultaneous, state = self.spec.simultaneous, out.global_state
+        out.legal[:] = False
+        out.active[:] = False
         if state is not None:
             state[:] = 0
+        simultaneous = self.spec.simultaneous
+        asked: list[tuple[int, int]] = []  # row and slot of every seat that acts
+        allowed = array("q")  # their legal actions, end to end: one write for the batch is far faster than one a row
+        begins: list[int] = []  # where the actions of each begin
         for row, board in enumerate(states):
             if board.over or board.failure is not None:
                 continue
             single = board.single
             try:
                 seats = board.seats = tuple(single.seats)
-                if simultaneous:
-                    for acting in seats:
-                        single.observe(acting, observation[row, acting])
-                        legal[row, acting, single.legal(acting)] = True
-                        active[row, acting] = True
-                else:
-                    acting = seats[0]
-                    single.observe(acting, observation[row, 0])
-                    legal[row, 0, single.legal(acting)] = True
-                    seat[row, 0] = acting
-                    active[row, 0] = True
+                if not seats:
+                    raise ValueError("nobody acts, though the game is not over")
+                for acting in seats if simultaneous else seats[:1]:
+                    slot = acting if simultaneous else 0
+                    single.observe(acting, observation[row, slot])
+                    out.seat[row, slot] = acting
+                    asked.append((row, slot))
+                    begins.append(len(allowed))
+                    allowed.fromlist(list(single.legal(acting)))
                 if state is not None:
                     single.state(state[row])
             except Exception as error:
                 board.failure = self._describe(error, "was asked who acts")
+        if asked:
+            self._mark(states, out, np.array(asked), np.diff([*begins, len(allowed)]), np.frombuffer(allowed, np.int64))
         if not np.isfinite(np.add.reduce(observation, axis=None)):
             self._void_unfinite(states, observation)
         for row, board in enumerate(states):
             if board.failure is not None:
                 observation[row] = 0
-                legal[row] = False
-                active[row] = False
+                out.legal[row] = False
+                out.active[row] = False
         return out
 
     def observe(self, states: list[Board], rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:
@@ -121,7 +125,7 @@ class Lifted:
     def step(self, states: list[Board], actions: NDArray[np.int64], keys: Keys) -> Outcome:
         outcome = Outcome.empty(self.spec, len(states))
         reward, longest, stochastic = outcome.reward, self.spec.longest, self.spec.stochastic
-        simultaneous = self.spec.simultaneous
+        simultaneous, seats = self.spec.simultaneous, self.spec.seats
         step_keys = keys.tolist() if stochastic else None
         for row, (board, chosen) in enumerate(zip(states, actions.tolist(), strict=True)):
             if board.failure is not None:
@@ -133,7 +137,11 @@ class Lifted:
             if step_keys is not None:
                 self._seed(step_keys[row])
             try:
-                reward[row] = single.step([chosen[s] for s in board.seats] if simultaneous else chosen, self._rng)
+                earned = single.step([chosen[s] for s in board.seats] if simultaneous else chosen, self._rng)
+                if len(earned) != seats:
+                    raise ValueError(f"{len(earned)} rewards for {seats} seats")
+                if any(earned):
+                    reward[row] = earned
                 board.steps += 1
                 if single.over:
                     board.over = outcome.terminated[row] = True
@@ -188,6 +196,27 @@ class Lifted:
         state = self._fresh_state
         state["state"]["key"][0] = key
         self._nature.state = state
+
+    def _mark(
+        self,
+        states: list[Board],
+        out: Decisions,
+        asked: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        allowed: NDArray[np.int64],
+    ) -> None:
+        """Write who acts, `asked` [n, 2] as (row, slot), and what each may do: the next `counts` [n] of `allowed`."""
+        rows, slots = asked.T
+        out.active[rows, slots] = True
+        whose = np.repeat(np.arange(len(asked)), counts)
+        wrong = (allowed < 0) | (allowed >= self.spec.actions)
+        for i in np.flatnonzero(wrong).tolist():
+            board = states[rows[whose[i]]]
+            board.failure = (
+                f"{self.spec.name} allows action {allowed[i]} at step {board.steps}; there are {self.spec.actions}."
+            )
+        whose, allowed = whose[~wrong], allowed[~wrong]
+        out.legal[rows[whose], slots[whose], allowed] = True
 
     def _void_unfinite(self, states: list[Board], observation: NDArray[np.float32]) -> None:
         bad = ~np.isfinite(observation.reshape(len(states), -1)).all(axis=1)

@@ -1,4 +1,4 @@
-"""Names that people type: finding the one they meant, and reading `name?key=value&key=value`."""
+"""Names that people type: finding the one they meant, reading `name?key=value`, and the error to raise else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ast
 import difflib
 from collections.abc import Iterable
 from typing import Any
+
+
+class UserError(Exception):
+    """What was asked for cannot be done as asked. The message is a sentence that says why, and the way out."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from games.names import UserError
 from leagues.core import Match, Player, Purpose, Result
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ _TABLES = (
 )
 
 
-class LedgerError(Exception):
+class LedgerError(UserError):
     """A ledger cannot be opened, read or written, or refuses a record. The message is a sentence for the user."""
 
 
@@ -79,6 +80,9 @@ class Ledger:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.told = 0
+        """Sequence number of the last player or result told since this was opened, known before or not: what a
+        checkpoint keeps, as a resumed run tells again what came after it."""
         self._connection = connection
         self._matches: dict[int, Match] = {}
 
@@ -157,33 +161,39 @@ class Ledger:
                     f"Player {player.id} is in {self.path} as {_player(known)}, which differs from {player}. "
                     "Records never change: give the new one an id of its own."
                 )
+            query = "SELECT sequence FROM players WHERE id = ?"
+            self.told = max(self.told, connection.execute(query, (player.id,)).fetchone()[0])
 
     def players(self, upto: int | None = None) -> dict[str, Player]:
         """All players by id, in the order they entered, up to sequence number `upto` where given."""
         rows = self._read(f"SELECT {_PLAYER} FROM players WHERE sequence <= ? ORDER BY sequence", (_until(upto),))
         return {row[0]: _player(row) for row in rows}
 
-    def add_match(self, match: Match) -> None:
-        """Enter a match; again is fine.
+    def add_matches(self, matches: Iterable[Match]) -> None:
+        """Enter matches, all or none; again is fine.
 
-        Raises LedgerError where another match has its id, it names a player who has not entered, or it does not hold
+        Raises LedgerError where another match has one's id, it names a player who has not entered, or it does not hold
         one player for each team.
         """
+        with self._writing() as connection:
+            for match in matches:
+                self._add_match(connection, match)
+
+    def _add_match(self, connection: sqlite3.Connection, match: Match) -> None:
         teams = len(set(self.teams))
         if len(match.players) != teams:
             raise LedgerError(f"Match {match.id} has {len(match.players)} players; {self.game} has {teams} teams.")
         if not 0 <= match.seed < 2**64:
             raise LedgerError(f"Match {match.id}: its seed {match.seed} is not an unsigned 64-bit number.")
         row = _match_row(match)
-        with self._writing() as connection:
-            known = connection.execute("SELECT * FROM matches WHERE id = ?", (row[0],)).fetchone()
-            if known is not None and known != row:
-                raise LedgerError(f"Match {match.id} is in {self.path} as {_match(known)}, which differs from {match}.")
-            if known is None:
-                for player in match.players:
-                    if not connection.execute("SELECT 1 FROM players WHERE id = ?", (player,)).fetchone():
-                        raise LedgerError(f"Match {match.id} names player {player}, who is not in {self.path}.")
-                connection.execute("INSERT INTO matches VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        known = connection.execute("SELECT * FROM matches WHERE id = ?", (row[0],)).fetchone()
+        if known is not None and known != row:
+            raise LedgerError(f"Match {match.id} is in {self.path} as {_match(known)}, which differs from {match}.")
+        if known is None:
+            for player in match.players:
+                if not connection.execute("SELECT 1 FROM players WHERE id = ?", (player,)).fetchone():
+                    raise LedgerError(f"Match {match.id} names player {player}, who is not in {self.path}.")
+            connection.execute("INSERT INTO matches VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def match(self, number: int) -> Match:
         """The match with this id. Raises LedgerError where there is none."""
@@ -214,6 +224,10 @@ class Ledger:
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (match, game) DO NOTHING",
                 map(self._row, count(first), results),
             )
+            if results:
+                query = "SELECT sequence FROM results WHERE match = ? AND game = ?"
+                last = (int(results[-1].match), int(results[-1].game))
+                self.told = max(self.told, connection.execute(query, last).fetchone()[0])
             return connection.total_changes - before
 
     def results(

@@ -1,0 +1,721 @@
+"""The conformance kit against games that are broken on purpose: each must fail its own check, and no other."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import games
+from games import Decisions, Game, GameSpec, Keys, Lifted, Outcome, Symmetry, lift
+from games import check as kit
+from games.check import Check, Report
+from games.check_play import Broken, Play, choose, compare
+from games.tic_tac_toe import TicTacToe
+
+GAMES = 24
+
+Views = NDArray[np.float32]
+
+
+class Nim:
+    """Seats take 1 to 3 from a heap of 9 in turn; who takes the last wins. Sound: what follows breaks it."""
+
+    spec = GameSpec("nim", seats=2, actions=3, observation=(2,), longest=9, searchable=True)
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.heap, self.mover = [9], 0
+
+    @property
+    def over(self) -> bool:
+        return self.heap[0] <= 0
+
+    @property
+    def seats(self) -> Sequence[int]:
+        return () if self.over else (self.mover,)
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return range(min(3, self.heap[0]))
+
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.heap[0], self.mover == seat
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        if actions[0] >= self.heap[0]:
+            raise ValueError(f"{actions[0] + 1} cannot be taken from {self.heap[0]}")
+        self.heap[0] -= actions[0] + 1
+        mover, self.mover = self.mover, 1 - self.mover
+        return ((1, -1), (-1, 1))[mover] if self.over else (0, 0)
+
+    def copy(self) -> Nim:
+        return copy.deepcopy(self)
+
+
+class Deal:
+    """Each seat is dealt one of three cards and says 0 or 1, then a coin falls. Seats see their card and the coin."""
+
+    spec = GameSpec(
+        "deal", seats=2, actions=2, observation=(8,), longest=4, perfect_information=False, stochastic=True,
+        searchable=True,
+    )  # fmt: skip
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.cards = rng.permutation(3)[:2].tolist()
+        self.said: list[int] = []
+        self.chance = 0
+
+    @property
+    def over(self) -> bool:
+        return len(self.said) == 4
+
+    @property
+    def seats(self) -> Sequence[int]:
+        return () if self.over else (len(self.said) % 2,)
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return (0, 1)
+
+    def observe(self, seat: int, out: Views) -> None:
+        out[self.cards[seat]] = 1
+        out[3] = self.chance
+        out[4 : 4 + len(self.said)] = [1 + word for word in self.said]
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.said.append(actions[0])
+        self.chance = 1 + int(rng.integers(2))
+        higher = self.cards[0] > self.cards[1]
+        return ((-1, 1), (1, -1))[higher] if self.over else (0, 0)
+
+    def copy(self) -> Deal:
+        return copy.deepcopy(self)
+
+
+class Duel:
+    """Two rounds in which both seats choose at once; the higher choice wins the second."""
+
+    spec = GameSpec("duel", seats=2, actions=3, observation=(2,), longest=2, simultaneous=True, searchable=True)
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rounds, self.last = 0, (0, 0)
+
+    @property
+    def over(self) -> bool:
+        return self.rounds == 2
+
+    @property
+    def seats(self) -> Sequence[int]:
+        return () if self.over else (0, 1)
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return (0, 1, 2)
+
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.last[seat], self.last[1 - seat]
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.rounds, self.last = self.rounds + 1, (actions[0], actions[1])
+        won = float(np.sign(actions[0] - actions[1])) if self.over else 0.0
+        return (won, -won)
+
+    def copy(self) -> Duel:
+        return copy.deepcopy(self)
+
+
+# ---------------------------------------------------------------- boards with one fault each
+
+
+class NanObservation(Nim):
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.heap[0] if self.heap[0] > 5 else np.nan, self.mover == seat
+
+
+class NanForTheOther(Nim):
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.heap[0] if seat == self.mover or self.heap[0] == 9 else np.nan, 0
+
+
+class WrongShape(Nim):
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = np.zeros(7)
+
+
+class NanReward(Nim):
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        return [np.nan * r if r else r for r in super().step(actions, rng)]
+
+
+class Wide(Nim):
+    def legal(self, seat: int) -> Sequence[int]:
+        return (*super().legal(seat), 3)
+
+
+class Empty(Nim):
+    def legal(self, seat: int) -> Sequence[int]:
+        return super().legal(seat) if self.heap[0] > 3 else ()
+
+
+class Generous(Nim):
+    """Its mask allows more than can be taken."""
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return (0, 1, 2)
+
+
+class Lax(Nim):
+    """Plays what its mask forbids, as any move."""
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return range(min(2, self.heap[0]))
+
+
+class RaisesAtStart(Nim):
+    def __init__(self, rng: np.random.Generator) -> None:
+        raise OSError("no display")
+
+
+class RaisesInLegal(Nim):
+    def legal(self, seat: int) -> Sequence[int]:
+        return [9 // (self.heap[0] - 4) and 0]
+
+
+class RaisesInStep(Nim):
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        raise KeyError("agent_1")
+
+
+class RaisesInObserve(Nim):
+    def observe(self, seat: int, out: Views) -> None:
+        raise RuntimeError("nothing to see")
+
+
+class RaisesForTheOther(Nim):
+    """Only who acts can be shown anything, as in environments that forget everybody else."""
+
+    def observe(self, seat: int, out: Views) -> None:
+        if seat != self.mover:
+            raise KeyError(f"player_{seat}")
+        super().observe(seat, out)
+
+
+class NoSuchSeat(Nim):
+    @property
+    def seats(self) -> Sequence[int]:
+        return () if self.over else (self.mover if self.heap[0] > 5 else 2,)
+
+
+class Undead(Nim):
+    @property
+    def seats(self) -> Sequence[int]:
+        return (self.mover,)
+
+
+class BothActInTurns(Nim):
+    @property
+    def seats(self) -> Sequence[int]:
+        return () if self.over else (self.mover, 1 - self.mover)
+
+
+class Endless(Nim):
+    @property
+    def over(self) -> bool:
+        return False
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return (0, 1, 2)
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.mover = 1 - self.mover
+        return (0, 0)
+
+
+class WinnerOnly(Nim):
+    """The seat that did not move last never hears that it lost."""
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        return [max(0.0, r) for r in super().step(actions, rng)]
+
+
+class BeyondBounds(Nim):
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        return [3.0 * r for r in super().step(actions, rng)]
+
+
+class Teammates(Nim):
+    spec = replace(Nim.spec, payoff="cooperative", teams=(0, 0))
+
+
+class GlobalNumpy(Nim):
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        np.random.random()  # noqa: NPY002
+        return super().step(actions, rng)
+
+
+class GlobalRandom(Nim):
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self.mover = random.randrange(2)
+
+
+class OwnDice(Nim):
+    """Random from its third step on, from a generator that no key feeds."""
+
+    dice = np.random.default_rng(0)
+
+    def observe(self, seat: int, out: Views) -> None:
+        super().observe(seat, out)
+        if self.heap[0] < 6:
+            out[1] = self.noise
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.noise = self.dice.random()
+        return super().step(actions, rng)
+
+
+class SharedByAll(Nim):
+    """Boards of one batch write into one list, kept on the class."""
+
+    played: list[int] = []  # noqa: RUF012
+
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.heap[0], len(self.played)
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.played.append(actions[0])
+        return super().step(actions, rng)
+
+
+class Undeclared(Nim):
+    """Says that it has no luck, but nature picks who begins."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self.mover = int(rng.integers(2))
+
+
+class SilentChance(Deal):
+    """A coin falls, but `chance` does not say how."""
+
+    def observe(self, seat: int, out: Views) -> None:
+        super().observe(seat, out)
+        out[3] = getattr(self, "coin", 0)
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        rewards = super().step(actions, rng)
+        self.coin, self.chance = self.chance, 0
+        return rewards
+
+
+class ForgetsToReset(Nim):
+    def restart(self, rng: np.random.Generator) -> None:
+        self.heap = [9]
+
+
+class Shallow(Nim):
+    def copy(self) -> Nim:
+        return copy.copy(self)
+
+
+class ForgetfulCopy(Nim):
+    def copy(self) -> Nim:
+        twin = copy.deepcopy(self)
+        twin.mover = 0
+        return twin
+
+
+class Fuse(Nim):
+    """Copies share a fuse that nobody sees until it has burnt down."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self.fuse: list[int] = []
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return super().legal(seat) if len(self.fuse) < 10 else (0,)
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.fuse.append(1)
+        return super().step(actions, rng)
+
+    def copy(self) -> Nim:
+        twin = copy.copy(self)
+        twin.heap = self.heap.copy()
+        return twin
+
+
+class CannotCopy(Nim):
+    def copy(self) -> Nim:
+        raise TypeError("cannot pickle a socket")
+
+
+class Leaks(Deal):
+    """Seat 1 is shown the card of seat 0, after the first word was said."""
+
+    def observe(self, seat: int, out: Views) -> None:
+        super().observe(seat, out)
+        if seat == 1 and self.said:
+            out[3] = 10 * self.cards[0] + self.chance
+
+
+class Speechless(Nim):
+    def text(self, seat: int) -> str:
+        return f"{self.heap[1]} are left"
+
+
+class Nameless(Nim):
+    def action_name(self, seat: int, action: int) -> str:
+        return "" if action else "one"
+
+
+# ---------------------------------------------------------------- batch games with one fault each
+
+
+class Bent(Lifted):
+    """A sound game, the batch protocol of which a subclass breaks in one place."""
+
+    def __init__(self, single: Any = Nim, **changes: Any) -> None:
+        super().__init__(replace(single.spec, **changes), single)
+
+
+class DoubleObservation(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        given.observation = given.observation.astype(np.float64)  # type: ignore[assignment]
+        return given
+
+
+class FlatObservation(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        given.observation = given.observation[:, 0]
+        return given
+
+
+class InfiniteReward(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        outcome = super().step(states, actions, keys)
+        outcome.reward[outcome.terminated, 1] = np.inf
+        return outcome
+
+
+class NoState(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        given.global_state = None
+        return given
+
+
+class Raises(Bent):
+    def start(self, keys: Keys) -> Any:
+        raise MemoryError("8 GiB")
+
+
+class Stuck(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        for row, board in enumerate(states):
+            if board.steps == 2:
+                given.active[row] = given.legal[row] = False
+        return given
+
+
+class LegalWhileIdle(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        for row, board in enumerate(states):
+            if board.steps == 1:
+                given.active[row, 1] = False
+        return given
+
+
+class NeverEnds(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        outcome = super().step(states, actions, keys)
+        for row in np.flatnonzero(outcome.truncated):
+            states[row].over = outcome.truncated[row] = False
+        return outcome
+
+
+class EndsTwice(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        outcome = super().step(states, actions, keys)
+        outcome.truncated |= outcome.terminated
+        return outcome
+
+
+class PaysOn(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        over = [board.over for board in states]
+        outcome = super().step(states, actions, keys)
+        outcome.reward[over] = 1, -1
+        return outcome
+
+
+class Revived(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        over = [board.over for board in states]
+        given.active[over, 0] = given.legal[over, 0, 0] = True
+        return given
+
+
+class TwoViews(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        given = super().decisions(states, out)
+        given.observation[:, :, 0] *= 2
+        return given
+
+
+class OwnMemory(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        return super().decisions(states)
+
+
+class LeavesMasks(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        before = False if out is None else out.legal & out.active[:, :, None]
+        given = super().decisions(states, out)
+        given.legal |= before
+        return given
+
+
+class ByRow(Bent):
+    """Who begins depends on the row."""
+
+    def start(self, keys: Keys) -> Any:
+        states = super().start(keys)
+        for row, board in enumerate(states):
+            board.single.mover = row % 2
+        return states
+
+
+class Ticks(Bent):
+    """A step without an action passes the turn."""
+
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        outcome = super().step(states, actions, keys)
+        for board in (states[row] for row in np.flatnonzero((actions < 0).all(axis=1))):
+            board.single.mover = 1 - board.single.mover
+        return outcome
+
+
+class RestartsRowOne(Bent):
+    def restart(self, states: Any, rows: NDArray[np.int64], keys: Keys) -> None:
+        super().restart(states, rows, keys)
+        super().restart(states, np.array([1]), keys[:1])
+
+
+def mirrored(cells: Sequence[int]) -> Lifted:
+    """Tic-tac-toe with a symmetry that moves its cells like this, on both planes."""
+    moved = np.array(cells)
+    symmetry = Symmetry(np.concatenate([moved, moved + 9]), moved)
+    return Lifted(replace(TicTacToe.spec, symmetries=(symmetry,)), TicTacToe)
+
+
+KEY = r"\(key \d+\)"
+
+# What is broken, the one check that must fail, and what its message must tell.
+BROKEN: list[tuple[Callable[[], Any], str, str]] = [
+    (lambda: Lifted(replace(Nim.spec, bounds=(1, -1)), Nim), "spec", r"bounds of a return, \(1, -1\)"),
+    (lambda: Lifted(replace(Nim.spec, bounds=(1, 2)), Nim), "spec", r"zero_sum .* bounds around 0, .*\(1, 2\)"),
+    (lambda: Lifted(replace(Nim.spec, teams=(0, 2)), Nim), "spec", r"from 0 without gaps, .*\(0, 2\)"),
+    (lambda: Lifted(replace(Nim.spec, teams=(0, 0)), Nim), "spec", "zero_sum game needs two teams"),
+    (lambda: Lifted(replace(Nim.spec, observation=(0,)), Nim), "spec", r"observation of shape \(0,\) holds nothing"),
+    (lambda: mirrored([0, 0, 2, 3, 4, 5, 6, 7, 8]), "spec", "Symmetry 0 does not map the 18 cells one to one"),
+    (DoubleObservation, "arrays", "observation of decisions at step 0 is of type float64, not float32"),
+    (FlatObservation, "arrays", r"observation of decisions at step 0 has shape \(24, 2\), not \(24, 1, 2\)"),
+    (lambda: NoState(global_state=(3,)), "arrays", "global_state of decisions at step 0 is a NoneType"),
+    (InfiniteReward, "arrays", r"reward of the outcome of step \d is inf in game \d+, at \(1,\)"),
+    (lambda: lift(NanObservation), "plays", rf"game \d+ {KEY}, step \d: nim gave an observation that is not finite"),
+    (lambda: lift(WrongShape), "plays", "24 of 24 games broke.*step 0: nim raised ValueError.*shape"),
+    (lambda: lift(NanReward), "plays", rf"game \d+ {KEY}, step \d: nim gave a reward that is not finite: .nan, nan"),
+    (lambda: lift(Wide), "plays", "24 of 24 games broke.*nim allows action 3 at step 0"),
+    (lambda: lift(Generous), "plays", r"nim raised ValueError when it played \[\d\] at step \d: \d cannot be taken"),
+    (lambda: lift(RaisesAtStart), "plays", "nim raised OSError when it was started: no display"),
+    (lambda: lift(RaisesInLegal), "plays", r"step \d: nim raised ZeroDivisionError when it was asked who acts"),
+    (lambda: lift(RaisesInStep), "plays", r"nim raised KeyError when it played \[\d\] at step 0: 'agent_1'"),
+    (lambda: lift(RaisesInObserve), "plays", "RuntimeError when it was asked who acts: nothing to see"),
+    (Raises, "plays", "MemoryError was raised: 8 GiB"),
+    (lambda: lift(Empty), "turns", rf"Seat [01] acts but has no legal action: game \d+ {KEY}, step \d"),
+    (lambda: lift(NoSuchSeat), "turns", rf"Slot 0 cannot belong to seat 2: game \d+ {KEY}, step \d"),
+    (Stuck, "turns", rf"not over, yet no seat acts: game 0 {KEY}, step 2"),
+    (lambda: LegalWhileIdle(Duel), "turns", r"Slot 1 does not act, yet actions \[0, 1, 2\] are legal in it: game 0"),
+    (lambda: NeverEnds(longest=4), "ends", rf"past the longest that its spec allows, 4: game \d+ {KEY}, step 4"),
+    (EndsTwice, "ends", rf"both terminated and truncated: game \d+ {KEY}, step \d"),
+    (PaysOn, "finished", rf"Seat 0 was given 1.0 after the end: game \d+ {KEY}"),
+    (Revived, "finished", rf"Seat [01] acts, or has legal actions, after the end: game \d+ {KEY}"),
+    (lambda: lift(WinnerOnly), "payoff", r"zero_sum, but rewards \[.*\] add up to 1: game \d+"),
+    (lambda: lift(BeyondBounds), "payoff", r"return of seat 0, -?3, is outside the declared bounds \(-1.0, 1.0\)"),
+    (lambda: lift(Teammates), "payoff", r"Seats 0 and 1 are on one team, but were given -?1.0 and -?1.0: game \d+"),
+    (lambda: lift(RaisesForTheOther), "observe", "KeyError was raised: 'player_1'"),
+    (lambda: lift(NanForTheOther), "observe", rf"observe shows seat \d nan in cell \(0,\): game 0 {KEY}, step 1"),
+    (TwoViews, "observe", rf"decisions gives seat 0 18.0 in cell 0 .* observe gives it 9.0: game 0 {KEY}, step 0"),
+    (OwnMemory, "in place", r"decisions\(states, out\) at step 0 gives other memory"),
+    (LeavesMasks, "in place", r"Written into out, legal\[\d+, 0, \d\] is True, but False when"),
+    (lambda: lift(GlobalNumpy), "randomness", "the state of np.random changed by step 1"),
+    (lambda: lift(GlobalRandom), "randomness", "the state of random changed by step 0"),
+    (lambda: lift(OwnDice), "replay", rf"observation of seat [01], cell \(1,\), is .*, at step \d of game \d+ {KEY}"),
+    (lambda: lift(SharedByAll), "replay", r"observation of seat 1, cell \(1,\), is 48.0 and should be 24.0, at step 1"),
+    (lambda: lift(Undead), "author", rf"board is over, yet seats \[[01]\] act: game \d {KEY}"),
+    (lambda: lift(BothActInTurns), "author", r"Seats \[0, 1\] act at once, simultaneous is False: game 0"),
+    (lambda: lift(Undeclared), "chance", "Not declared stochastic, but under another key: seat of slot 0 is [01] and should"),
+    (lambda: lift(SilentChance), "chance", r"same chance: observation of seat 1, cell \(3,\), is [12].0 and should"),
+    (ByRow, "company", "In row 1 of a batch of 8, unlike alone: seat of slot 0 is 1 and should be 0, at step 0"),
+    (Ticks, "sits out", "Changed by a step that gave the game no action: seat of slot 0 is 1 and should be 0, at step 0"),
+    (lambda: lift(ForgetsToReset), "restart", r"Restarted after 2 steps|Restarted after 9 steps"),
+    (RestartsRowOne, "restart", "Disturbed by the restart of another row: .* at step 2"),
+    (lambda: lift(Shallow), "copies", r"Changed by steps of a copy: active of slot 0 is False and should be True, at step 0"),
+    (lambda: lift(ForgetfulCopy), "copies", "A copy is not like its original: seat of slot 0 is 0 and should be 1, at step 1"),
+    (lambda: lift(Fuse), "copies", "legal of seat"),
+    (lambda: lift(CannotCopy), "copies", "TypeError was raised: cannot pickle a socket"),
+    (lambda: lift(Lax), "refuses", rf"seat \d may not play action 2, yet step plays it: game \d {KEY}, step \d"),
+    (lambda: lift(Leaks), "secrets", r"At step 1 what seat 1 sees settles what only seat 0 should know, in all \d+"),
+    (lambda: lift(Speechless), "words", "IndexError was raised: list index out of range"),
+    (lambda: lift(Nameless), "words", "The name of action 1 of seat 0 is '': game 0"),
+    (lambda: mirrored([1, 0, 2, 3, 4, 5, 6, 7, 8]), "symmetries", "Relabelled by symmetry 0"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kit, "SECONDS", 0.01)
+
+
+def failures(game: Game | str, count: int = GAMES) -> dict[str, str]:
+    return {check.name: check.message for check in kit.check(game, games=count).failures}
+
+
+@pytest.mark.parametrize(("make", "name", "message"), BROKEN, ids=[f"{i}-{b[1]}" for i, b in enumerate(BROKEN)])
+def test_a_broken_game_fails_its_check_and_no_other(make: Callable[[], Any], name: str, message: str) -> None:
+    failed = failures(make())
+    assert list(failed) == [name], failed
+    assert re.search(message, failed[name], re.DOTALL), failed[name]
+
+
+def test_no_check_is_without_a_broken_game() -> None:
+    assert {name for _, name, _ in BROKEN} == set(kit.NAMES)
+
+
+@pytest.mark.parametrize("board", [Nim, Deal, Duel])
+def test_what_was_broken_was_sound(board: Any) -> None:
+    report = kit.check(lift(board), games=GAMES)
+    assert report.passed, kit.text(report)
+    assert not report.skipped
+
+
+@pytest.mark.parametrize("name", ["tic_tac_toe", "rock_paper_scissors", "rock_paper_scissors?rounds=3", "connect_four"])
+def test_the_games_here_keep_every_promise(name: str) -> None:
+    report = kit.check(name)
+    assert report.passed, kit.text(report)
+    assert [check.name for check in report.checks] == list(kit.NAMES)
+    assert report.games == 100
+    assert 0 < report.mean_length <= games.make(name).spec.longest
+    assert 0 < report.steps_per_s <= report.decisions_per_s
+
+
+@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", "liars_dice"])
+def test_hidden_cards_in_openspiel_stay_hidden(name: str) -> None:
+    report = kit.check(f"openspiel/{name}", games=GAMES)
+    assert report.passed, kit.text(report)
+    (secrets,) = (check for check in report.checks if check.name == "secrets")
+    assert secrets.message == "No view tells what another seat alone may know."  # judged, not given up
+
+
+def test_nothing_global_is_touched_by_the_kit_itself() -> None:
+    before = random.getstate(), np.random.get_state()[1].tobytes()  # noqa: NPY002
+    kit.check("tic_tac_toe", games=4)
+    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before  # noqa: NPY002
+
+
+def test_an_endless_board_is_cut_and_noted() -> None:
+    report = kit.check(lift(Endless), games=GAMES)
+    assert report.passed, kit.text(report)
+    notes = {check.name: check.message for check in report.checks}
+    assert notes["ends"] == "No game ended by its rules: all 24 were cut, at 9 steps at most."
+
+
+def test_an_array_game_that_plays_illegal_actions_is_noted() -> None:
+    class Unlifted:
+        """Hides that there is an adapter: an array game, for all the kit can tell."""
+
+        def __init__(self) -> None:
+            self._game = lift(Lax)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._game, name)
+
+    report = kit.check(Unlifted(), games=GAMES)  # type: ignore[arg-type]
+    assert report.passed, kit.text(report)
+    notes = {check.name: check.message for check in report.checks}
+    assert "may not play action 2, yet step plays it" in notes["refuses"]
+
+
+def test_one_fault_does_not_hide_another() -> None:
+    class TwoFaults(Shallow, WinnerOnly):
+        pass
+
+    assert list(failures(lift(TwoFaults))) == ["payoff", "copies"]
+
+
+def test_what_cannot_be_judged_is_named() -> None:
+    report = kit.check(lift(OwnDice), games=GAMES)
+    assert set(report.skipped) == {"chance", "company", "restart", "copies", "symmetries"}
+    assert "Not judged, because of what failed: chance, company, restart, copies, symmetries." in kit.text(report)
+    skipped = kit.check(lift(RaisesInStep), games=GAMES).skipped
+    assert skipped == tuple(name for name in kit.NAMES if name not in ("spec", "plays"))
+
+
+def test_a_game_that_does_not_exist_is_a_failed_check() -> None:
+    failed = failures("tic_tac_to")
+    assert failed == {"spec": "There is no game called 'tic_tac_to'. Did you mean 'tic_tac_toe'?"}
+
+
+def test_three_strikes_end_the_games() -> None:
+    class Rare(Nim):
+        def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+            if self.heap[0] == 1:
+                raise RuntimeError("the last one sticks")
+            return super().step(actions, rng)
+
+    assert re.match(r"([3-9]|1\d) of 24 games broke", failures(lift(Rare))["plays"])
+
+
+def test_reports_read_well_and_travel_as_json() -> None:
+    report = Report("g", (Check("spec", True, "Fine."), Check("replay", False, "Differs.")), 10, 4.25, 2000.0, 4000.0)
+    assert kit.text(report).splitlines() == [
+        "g: 1 of 2 promises broken",
+        "  ok    spec       Fine.",
+        "  FAIL  replay     Differs.",
+        "  Not judged, because of what failed: " + ", ".join(n for n in kit.NAMES if n not in ("spec", "replay")) + ".",
+        "  10 random games, 4.2 steps long on average.",
+        "  Random play: 2,000 steps/s, 4,000 decisions/s.",
+    ]
+    assert kit.to_dict(report) == {"game": "g", "passed": False, "failures": ["replay: Differs."]}
+    assert not report.passed
+
+
+def test_random_players_choose_uniformly_and_only_what_is_legal() -> None:
+    decisions = Decisions.empty(replace(Nim.spec, actions=5), 30_000)
+    decisions.legal[:, 0, [1, 3, 4]] = True
+    decisions.legal[::10] = False
+    keys = np.arange(30_000, dtype=np.uint64)
+    chosen = choose(decisions, keys, np.zeros(30_000, np.int64))[:, 0]
+    assert (chosen[::10] == -1).all()
+    counts = np.bincount(chosen[chosen >= 0], minlength=5)
+    assert counts[[0, 2]].sum() == 0
+    assert np.abs(counts[[1, 3, 4]] / 9000 - 1).max() < 0.04  # 4 standard deviations are 0.034
+
+
+def test_pictures_are_compared_bit_for_bit() -> None:
+    play = Play(lift(Nim), np.arange(3, dtype=np.uint64))
+    left, right = play.look(), play.look()
+    compare(left, right, "Same")
+    right["view"][1, 0, 1] = np.nextafter(right["view"][1, 0, 1], np.float32(2))
+    with pytest.raises(Broken, match=r"^Other: view of seat 0, cell \(1,\), is 1.0000001.* 1.0, at step 0 of game 1"):
+        compare(left, right, "Other")
