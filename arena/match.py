@@ -9,14 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import NO_ACTION, Decisions, Game, GameError, Keys, Outcome, Rows
-from games.keys import NATURE, mix
+from games.keys import CHOICE, NATURE, mix
+
+
+def choice_keys(keys: Keys, steps: NDArray[np.int64], seats: NDArray[np.int16]) -> Keys:
+    """The players' randomness, [B, S]: of the games' keys [B], their steps [B] and who acts in each slot [B, S]."""
+    return mix(mix(keys, CHOICE)[:, None], steps[:, None], seats)
 
 
 class Table:
-    """`B` games side by side, each with its own clock, that can be restarted one by one."""
+    """`B` games side by side, each with its own clock, that can be restarted one by one.
+
+    Raises GameError where a game has more than 32,768 actions.
+    """
 
     def __init__(self, game: Game, keys: Keys) -> None:
         batch, slots = len(keys), game.spec.slots
+        if game.spec.actions > 2**15:
+            raise GameError(
+                f"{game.spec.name} has {game.spec.actions} actions; moves are kept in 16 bits, so {2**15} are the most."
+            )
         self.game = game
         self.keys = keys.copy()  # [B] nature's key of each game
         self.states = game.start(keys)
@@ -42,7 +54,7 @@ class Table:
         decisions = self.pending()
         self._refuse_illegal(decisions, actions)
         outcome = self.game.step(self.states, actions, mix(self.keys, NATURE, self.steps))
-        moved = (actions >= 0).any(axis=1)
+        moved = actions.max(axis=1) > NO_ACTION
         if self.steps.max(initial=0) >= self.moves.shape[1]:
             self.moves = np.concatenate([self.moves, np.full_like(self.moves, NO_ACTION)], axis=1)
         self.moves[self._all, self.steps] = np.where(moved[:, None], actions, NO_ACTION)
@@ -80,14 +92,15 @@ class Table:
         self.replay(moves, lengths)
 
     def _refuse_illegal(self, decisions: Decisions, actions: NDArray[np.int64]) -> None:
-        chosen = np.take_along_axis(decisions.legal, np.maximum(actions, 0)[:, :, None], axis=2)[:, :, 0]
-        acts = actions >= 0
-        wrong = (acts != decisions.active) & acts.any(axis=1, keepdims=True) | (acts & ~chosen)
+        on_board = actions.clip(0, self.game.spec.actions - 1)
+        allowed = np.take_along_axis(decisions.legal, on_board[:, :, None], axis=2)[:, :, 0] & (actions == on_board)
+        acts = actions != NO_ACTION
+        wrong = (acts != decisions.active) & acts.any(axis=1, keepdims=True) | (acts & ~allowed)
         if wrong.any():
             row, slot = np.argwhere(wrong)[0].tolist()
             seat, action = int(decisions.seat[row, slot]), int(actions[row, slot])
-            allowed = np.flatnonzero(decisions.legal[row, slot]).tolist()
+            legal = np.flatnonzero(decisions.legal[row, slot]).tolist()
             raise GameError(
                 f"{self.game.spec.name}: seat {seat} may not play action {action} at step {int(self.steps[row])}"
-                f" of game {row}; legal there: {allowed}."
+                f" of game {row}; legal there: {legal}."
             )

@@ -33,6 +33,7 @@ __all__ = [
     "names",
     "register",
     "registered",
+    "spec_of",
 ]
 
 # A name, or a family (`openspiel`, for `openspiel/go`), and where its factory lives: imported when first asked for.
@@ -91,9 +92,7 @@ def make(name: str, **params: Any) -> Game:
     else:
         options = [*known, *(f"{family}/…" for family in _FAMILIES)]
         raise GameError(f"There is no game called {base!r}.{did_you_mean(base, options)}")
-    if isinstance(factory, str):
-        module, _, attribute = factory.partition(":")
-        factory = getattr(import_module(module), attribute)
+    factory = _resolved(factory)
     if hasattr(factory, "spec") and hasattr(factory, "legal"):  # a Single class
         if settings:
             raise GameError(f"{base} takes no parameters, but {', '.join(settings)} was given.")
@@ -103,6 +102,20 @@ def make(name: str, **params: Any) -> Game:
     except TypeError as error:
         raise GameError(f"{base} cannot be made with {settings or 'no parameters'}: {error}") from error
     return game
+
+
+def spec_of(name: str) -> GameSpec:
+    """The facts of a game that has a name of its own, without starting it where its class tells them."""
+    spec = getattr(_resolved(_known()[name]), "spec", None)
+    return spec if isinstance(spec, GameSpec) else make(name).spec
+
+
+def _resolved(factory: str | Callable[..., Any]) -> Any:
+    """The factory itself, imported where only its place is known."""
+    if not isinstance(factory, str):
+        return factory
+    module, _, attribute = factory.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _known() -> dict[str, str | Callable[..., Any]]:

@@ -52,7 +52,7 @@ class Report:
     checks: tuple[Check, ...]
     games: int = 0  # played at random, whole
     mean_length: float = 0.0  # steps of a game
-    steps_per_s: float = 0.0  # of random play in one process; 0 where faults forbade to measure it
+    steps_per_s: float = 0.0  # of random play in one process; 0 where there was a fault
     decisions_per_s: float = 0.0
 
     @property
@@ -89,7 +89,11 @@ def check(game_or_name: Game | str, *, games: int = 100, seed: int = 0) -> Repor
         for name, (holds, probe, needs) in PROBES.items():
             if all(need in found and found[need].passed for need in needs):
                 found[name] = _judge(name, holds, partial(probe, trial))
-        speed = measure(game, mix(seed, np.arange(64 if isinstance(game, Lifted) else 256)))
+    if all(check.passed for check in found.values()):
+        try:
+            speed = measure(game, mix(seed, np.arange(64 if isinstance(game, Lifted) else 256)))
+        except Exception as error:
+            found["plays"] = Check("plays", False, f"While its speed was measured, {_sentence(error)}")
     checks = tuple(found[name] for name in NAMES if name in found)
     return Report(game.spec.name, checks, len(keys), length, *speed)
 
@@ -152,7 +156,9 @@ def measure(game: Game, keys: Keys) -> tuple[float, float]:
         played += 1
         steps += len(keys)
         decisions += int(out.active.sum())
-        over = np.flatnonzero(outcome.terminated | outcome.truncated)
+        ended = outcome.terminated | outcome.truncated
+        ended[list(outcome.failed)] = True
+        over = np.flatnonzero(ended)
         if len(over):
             keys = keys.copy()
             keys[over] = mix(keys[over], 1)

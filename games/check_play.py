@@ -175,6 +175,8 @@ def _place(field: str, index: tuple[int, ...], picture: Picture) -> str:
     if field in ("active", "seat"):
         return f" of slot {index[1]}"
     seat = index[1] if field in ("view", "returns") else int(picture["seat"][index[:2]])
+    if field == "legal":
+        return f" of seat {seat}, action {index[2]},"
     return f" of seat {seat}" + (f", cell {index[2:]}," if len(index) > 2 else "")
 
 

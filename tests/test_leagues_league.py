@@ -50,7 +50,7 @@ def test_a_league_rebuilt_from_its_ledger_proposes_the_same(tmp_path: Path) -> N
             proposed = [*living.propose("main", 6), *living.propose("rival", 3), *living.rating_matches(2, 4)]
             moments.append((*before, proposed))
             for match in proposed:
-                ledger.add_match(match)
+                ledger.add_matches([match])
                 told = play(match, 4, rng)
                 ledger.append(result for _, result in told)
                 living.record_all(told)

@@ -25,7 +25,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.create(tmp_path / "ledger.sqlite", "tic_tac_toe", (0, 1)) as made:
         made.add_player(MAIN)
         made.add_player(FIRST)
-        made.add_match(MATCH)
+        made.add_matches([MATCH])
         yield made
 
 
@@ -37,7 +37,7 @@ def test_players_and_matches_come_back_as_they_went_in(ledger: Ledger) -> None:
     assert ledger.players() == {"main": MAIN, "main@0": FIRST}
     assert ledger.match(0) == MATCH
     paired = Match(5, ("main@0", "main"), "rate", 0, games=20, opening=4, paired=True)
-    ledger.add_match(paired)
+    ledger.add_matches([paired])
     assert ledger.next_match() == 6
     with Ledger.open(ledger.path) as again:
         assert (again.game, again.teams) == ("tic_tac_toe", (0, 1))
@@ -47,12 +47,12 @@ def test_players_and_matches_come_back_as_they_went_in(ledger: Ledger) -> None:
 
 def test_the_same_record_again_is_fine_and_another_is_refused(ledger: Ledger) -> None:
     ledger.add_player(FIRST)
-    ledger.add_match(MATCH)
+    ledger.add_matches([MATCH])
     assert ledger.sequence == 2
     with pytest.raises(LedgerError, match=r"Player main@0 is in .* which differs"):
         ledger.add_player(Player("main@0", "ppo", content="other", parent="main", step=7))
     with pytest.raises(LedgerError, match=r"Match 0 is in .* which differs"):
-        ledger.add_match(Match(0, ("main", "main"), "train", 1))
+        ledger.add_matches([Match(0, ("main", "main"), "train", 1)])
     assert ledger.players()["main@0"] == FIRST
 
 
@@ -68,7 +68,7 @@ def test_the_same_record_again_is_fine_and_another_is_refused(ledger: Ledger) ->
 )
 def test_refused_matches(ledger: Ledger, match: Match, message: str) -> None:
     with pytest.raises(LedgerError, match=message):
-        ledger.add_match(match)
+        ledger.add_matches([match])
     assert ledger.next_match() == 1
 
 
@@ -100,7 +100,7 @@ def test_a_game_told_twice_counts_once(ledger: Ledger) -> None:
 
 
 def test_results_by_sequence_and_purpose(ledger: Ledger) -> None:
-    ledger.add_match(Match(1, ("main@0", "main"), "rate", 3, games=2))
+    ledger.add_matches([Match(1, ("main@0", "main"), "rate", 3, games=2)])
     ledger.append([*wins(2), *wins(2, match=1)])
     ledger.append(wins(2, first=2))
     told = list(ledger.results())
@@ -262,7 +262,7 @@ def test_every_record_survives_the_round_trip(tmp_path, player, seed, number, ga
     told = [Result(number, game, earned, length, paired, played) for game, earned in enumerate(returns)]
     with Ledger.create(path, "coup", (0, 1, 0)) as ledger:
         ledger.add_player(player)
-        ledger.add_match(match)
+        ledger.add_matches([match])
         assert ledger.append(told) == len(told)
     with Ledger.open(path, read_only=True) as ledger:
         assert ledger.players() == {player.id: player}

@@ -155,7 +155,7 @@ def test_the_payoff_of_a_ledger_is_that_of_its_results(tmp_path: Path) -> None:
         ledger.add_player(Player("main@0", "ppo", parent="main"))
         training, rating = Match(0, ("main", "main@0"), "train", 1), Match(1, ("main@0", "main"), "rate", 1)
         for match in (training, rating):
-            ledger.add_match(match)
+            ledger.add_matches([match])
         told = []
         for match in (training, rating):
             for game, value in enumerate(rng.integers(-1, 2, 50).tolist()):

@@ -1,0 +1,172 @@
+"""The settings of a run, as its YAML file gives them. Every field has a default except the game and who learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from agents.kinds import SUPPORTS, AgentConfig, scripted
+from arena.tracking import TrackingSettings
+from games import GameSpec
+from leagues.matchmaking import Mix
+from leagues.rules import SnapshotRule
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+LearnerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _whole(value: Any) -> Any:
+    """`1e6` is a whole number too, though YAML reads it as a string."""
+    if isinstance(value, (str, float)):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return int(number) if number.is_integer() else value
+    return value
+
+
+Whole = Annotated[PositiveInt, BeforeValidator(_whole)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SnapshotSettings(Section):
+    every: Whole | None = 500_000  # the learner's decisions after which it is frozen in any case
+    win_rate: Share | None = None  # or as soon as it scores this against every snapshot of the league
+    least: Annotated[int, BeforeValidator(_whole), Field(ge=0)] = 0  # but not before so many decisions
+    games: PositiveInt = 20  # nor with fewer games than these against each
+
+    def rule(self) -> SnapshotRule:
+        return SnapshotRule(self.every, self.win_rate, self.least, self.games)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SnapshotSettings:
+        self.rule()
+        return self
+
+
+class LearnerSettings(Section):
+    agent: AgentConfig
+    opponents: dict[str, float] = {"self_play": 1.0}  # the share of its games that each rule makes
+    weighting: Literal["squared", "variance", "linear", "linear_capped"] = "squared"  # of pfsp
+    snapshot: SnapshotSettings = SnapshotSettings()
+
+    def mix(self) -> Mix:
+        return Mix(self.opponents, self.weighting)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LearnerSettings:
+        self.mix()
+        return self
+
+
+class LeagueSettings(Section):
+    learners: Annotated[dict[LearnerName, LearnerSettings], Field(min_length=1)]
+    fixed: tuple[str, ...] = ("random",)  # scripted members
+    decay: Share = 0.99  # of older games in the win rates of learners, for each newer one
+
+    @model_validator(mode="after")
+    def _known(self) -> LeagueSettings:
+        for name in self.fixed:
+            scripted(name)
+        taken = set(self.learners) & set(SUPPORTS)
+        if taken:
+            raise ValueError(f"{sorted(taken)[0]!r} is the name of a scripted player; call the learner something else")
+        return self
+
+
+class RolloutSettings(Section):
+    workers: Annotated[int, Field(ge=0, le=1024)] = 1  # Ray actors; 0: in this process, without Ray, deterministic
+    rows: PositiveInt = 256  # games that each keeps going
+    matches: PositiveInt = 8  # drawn for one order; its games are dealt to them in turn
+    piece: PositiveInt = 1024  # longer games are learned from in pieces of so many steps
+    patience: PositiveFloat = 300.0  # seconds after which an actor that does not answer is replaced
+    restarts: Annotated[int, Field(ge=0)] = 10  # of rollout actors that died, before the run ends
+
+
+class RatingSettings(Section):
+    workers: Annotated[int, Field(ge=0, le=1024)] = 1  # Ray actors of their own, where rollouts have them
+    every: PositiveInt = 10  # updates between rating matches
+    games: PositiveInt = 40  # of one match; seats are swapped within each pair
+    matches: PositiveInt = 1  # played each time
+    final: Annotated[int, Field(ge=0)] = 40  # matches at the end, to settle the ladder
+    opening: Annotated[int, Field(ge=0)] | None = None  # random plies first; null: 2 where that varies the games
+    rows: PositiveInt = 64  # games played at once
+    anchor: str = "random"  # whose rating is 0
+
+    def opening_of(self, spec: GameSpec) -> int:
+        if self.opening is not None:
+            return self.opening
+        return 2 if spec.competitive and not spec.simultaneous and not spec.stochastic and spec.longest >= 8 else 0
+
+
+class StopSettings(Section):
+    decisions: Whole | None = None  # of all learners together
+    minutes: PositiveFloat | None = None
+    rating: float | None = None  # Elo of the newest snapshot, once its interval lies above
+
+
+class RayRoom(Section):
+    """What one actor asks Ray for."""
+
+    cpus: Annotated[float, Field(ge=0)] = 1.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ClusterSettings(Section):
+    address: str | None = None  # null: on this machine; auto: the cluster this machine belongs to; or ray://host:port
+    rollout: RayRoom = RayRoom()
+    learner: RayRoom = RayRoom()  # gpus is taken as 1 where `device` is a GPU
+
+
+class RunConfig(Section):
+    game: str
+    name: Name | None = None  # the run goes into runs/<name>; the file's name unless given
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of learners; auto: a GPU where there is one
+    league: LeagueSettings
+    rollout: RolloutSettings = RolloutSettings()
+    rating: RatingSettings = RatingSettings()
+    stop: StopSettings = StopSettings()
+    checkpoint: PositiveFloat = 1.0  # minutes between checkpoints; in-process runs also take one at every snapshot
+    most_failed: Share = 0.1  # share of games whose environment may break before the run ends
+    tracking: TrackingSettings = TrackingSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _ends(self) -> RunConfig:
+        if self.stop == StopSettings():
+            raise ValueError("give at least one of stop.decisions, stop.minutes and stop.rating: this run never ends")
+        return self
+
+
+def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
+    """What in `config` does not go with the game, as sentences."""
+    problems = []
+    for name, settings in config.league.learners.items():
+        reason = SUPPORTS[settings.agent.kind](spec)
+        if reason:
+            problems.append(
+                f"league.learners.{name}.agent.kind: {settings.agent.kind} cannot play {spec.name}: {reason}"
+            )
+    for name in config.league.fixed:
+        reason = SUPPORTS[name.partition(":")[0]](spec)
+        if reason:
+            problems.append(f"league.fixed: {name} cannot play {spec.name}: {reason}")
+    if config.rating.games % len(set(spec.teams)):
+        problems.append(
+            f"rating.games: {config.rating.games} games cannot be shared evenly among {len(set(spec.teams))} teams, who"
+            f" all change places; take a multiple."
+        )
+    return problems
+
+
+def run_folder(config: RunConfig, source: Path) -> Path:
+    """Where the run of the file `source` goes."""
+    return Path("runs") / (config.name or source.stem)

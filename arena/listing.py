@@ -1,0 +1,85 @@
+"""The games there are, with their traits, as records and as a table."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import games
+from games import GameSpec
+from games.names import UserError, did_you_mean
+
+FAMILIES = {
+    "openspiel": ("pyspiel", "openspiel/go?board_size=9", "`arena games openspiel` lists them"),
+    "pettingzoo": ("pettingzoo", "pettingzoo/classic.connect_four_v3", "see PettingZoo's documentation"),
+    "gymnasium": ("gymnasium", "gymnasium/CartPole-v1", "any with discrete actions"),
+}
+"""Family -> the package it needs, a name as an example, where to find more."""
+
+
+def listed(family: str | None = None) -> list[dict[str, Any]]:
+    """The games that have a name of their own, or all of `openspiel`."""
+    if family is None:
+        return [_record(games.spec_of(name)) for name in games.names()]
+    if family == "openspiel":
+        from games.openspiel import listed as openspiel_games
+
+        return [
+            {
+                "name": game.name,
+                "title": game.title,
+                "seats": "-".join(map(str, dict.fromkeys(game.seats))),
+                "moves": _moves(game.simultaneous),
+                "information": _information(game.perfect_information),
+                "chance": game.stochastic,
+                "payoff": game.payoff,
+            }
+            for game in openspiel_games()
+        ]
+    raise UserError(f"There is no list of {family!r} games.{did_you_mean(family, ['openspiel'])}")
+
+
+def _record(spec: GameSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "seats": spec.seats,
+        "actions": spec.actions,
+        "observation": list(spec.observation),
+        "moves": _moves(spec.simultaneous),
+        "information": _information(spec.perfect_information),
+        "chance": spec.stochastic,
+        "payoff": spec.payoff,
+        "searchable": spec.searchable,
+    }
+
+
+def _moves(simultaneous: bool) -> str:
+    return "simultaneous" if simultaneous else "in turn"
+
+
+def _information(perfect: bool) -> str:
+    return "perfect" if perfect else "imperfect"
+
+
+def show(rows: list[dict[str, Any]], family: str | None, console: Console) -> None:
+    """A table, and without a family how to reach the others."""
+    table = Table(box=None, header_style="bold")
+    for column in rows[0] if rows else []:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    console.print(table)
+    if family is None:
+        console.print("\nFamilies, each with many games:", highlight=False)
+        for name, (package, example, more) in FAMILIES.items():
+            there = "" if find_spec(package) else " (not installed)"
+            console.print(f"  {name}{there}: as in {example}; {more}.", highlight=False)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)

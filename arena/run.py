@@ -1,0 +1,140 @@
+"""A run's directory: made once, locked while in use, and found again by its name.
+
+config.yaml      every setting, under a comment that says which versions and commit made the run
+ledger.sqlite    players, matches and results
+players/<id>/    frozen weights
+resume/          the last checkpoints
+metrics/         what was tracked
+ladder.png …     pictures
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena import strict
+from arena.config import RunConfig, unsupported
+from arena.store import PlayerStore
+from arena.strict import ConfigError
+from arena.tracking import describe
+from games import Game, GameError, make
+from games.names import UserError, did_you_mean
+from leagues.ledger import Ledger, LedgerError
+
+FIXED = ("game", "seed", "league")
+"""What a resumed run may not change: its results would speak of another league."""
+
+
+class RunError(UserError):
+    """A run cannot be made, found or gone on with. The message is a sentence for the user."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run's directory and what is open of it."""
+
+    folder: Path
+    config: RunConfig
+    game: Game
+    ledger: Ledger
+    store: PlayerStore
+
+    @property
+    def resume_folder(self) -> Path:
+        return self.folder / "resume"
+
+
+def make_game(name: str, source: str) -> Game:
+    try:
+        return make(name)
+    except GameError as error:
+        raise ConfigError(f"{source}: game: {error}") from None
+
+
+def check(config: RunConfig, game: Game, source: str) -> None:
+    """Raises ConfigError for every part of `config` that does not go with the game."""
+    problems = unsupported(config, game.spec)
+    if problems:
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+@contextmanager
+def create(folder: Path, config: RunConfig, source: str) -> Iterator[Run]:
+    """A new run in `folder`. Raises RunError where one is there already, ConfigError where it cannot be run."""
+    game = make_game(config.game, source)
+    check(config, game, source)
+    if (folder / "config.yaml").exists():
+        raise RunError(
+            f"{folder} holds a run already. Add --resume to go on with it, or name=another to start a new one."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        ledger = Ledger.create(folder / "ledger.sqlite", game.spec.name, game.spec.teams)
+        try:
+            _write_config(folder, config)
+            yield Run(folder, config, game, ledger, PlayerStore(folder / "players", game.spec.name))
+        finally:
+            ledger.close()
+
+
+@contextmanager
+def reopen(folder: Path, config: RunConfig | None) -> Iterator[Run]:
+    """The run in `folder`, to go on with, under a `config` that may differ in what does not touch its results.
+
+    Raises RunError where there is none, it is in use, or what differs does touch them.
+    """
+    old = read_config(folder)
+    config = config or old
+    differs = [key for key in FIXED if getattr(config, key) != getattr(old, key)]
+    if differs:
+        raise RunError(
+            f"{folder} was made with other settings of {', '.join(differs)}, which a resumed run may not change. Take"
+            f" them from {folder}/config.yaml, or give the run another name."
+        )
+    with locked(folder):
+        game = make_game(config.game, str(folder / "config.yaml"))
+        check(config, game, str(folder / "config.yaml"))
+        with Ledger.open(folder / "ledger.sqlite", game=game.spec.name) as ledger:
+            _write_config(folder, config)
+            yield Run(folder, config, game, ledger, PlayerStore(folder / "players", game.spec.name))
+
+
+@contextmanager
+def look(folder: Path) -> Iterator[Run]:
+    """The run in `folder`, to read only, also while it is going on."""
+    config = read_config(folder)
+    game = make_game(config.game, str(folder / "config.yaml"))
+    try:
+        ledger = Ledger.open(folder / "ledger.sqlite", read_only=True, game=game.spec.name)
+    except LedgerError as error:
+        raise RunError(str(error)) from None
+    with ledger:
+        yield Run(folder, config, game, ledger, PlayerStore(folder / "players", game.spec.name))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The settings of the run in `folder`. Raises RunError, with the nearest name, where there is none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        there = [str(p.parent) for p in folder.parent.glob("*/config.yaml")] if folder.parent.is_dir() else []
+        raise RunError(f"There is no run in {folder}.{did_you_mean(str(folder), there)}")
+    return strict.read(RunConfig, path, [])
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the run. Raises RunError where one is in it."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"Another process is running {folder}. Wait for it, or stop it first.") from None
+        yield
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    strict.dump(config, folder / "config.yaml", "\n".join(f"{name}: {value}" for name, value in describe().items()))

@@ -1,0 +1,387 @@
+"""The train loop: orders go out, results and updates come back, until a stop rule says so.
+
+    1. keep rollout actors busy with matches of the learner that has least to learn from
+    2. results go to the ledger and the league; trajectories wait for their learner
+    3. a learner with enough makes an update; its new weights go to the actors
+    4. now and then: a snapshot enters the league, snapshots play rating matches, a checkpoint is written
+
+With the in-process backend each of these happens at once and in order, so a run is a function of its config, and a
+resumed one continues bit for bit. With Ray they overlap; nothing else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
+from typing import Any
+
+from agents.core import Trajectories
+from agents.kinds import record_of
+from arena import checkpoints
+from arena.backend import Backend, Handle, InProcess, Learned, Lost, Played, Pool
+from arena.files import Arrays
+from arena.interrupts import Interrupts
+from arena.ladder import Ladder
+from arena.progress import Progress, Status, time_left
+from arena.rollout import Order
+from arena.run import Run, RunError
+from arena.standings import standings, track, write_pictures
+from arena.store import Frozen
+from arena.tracking import Tracker
+from leagues.core import Player
+from leagues.league import League
+
+MOST_AHEAD = 2.0
+"""Updates' worth of decisions that may wait for a learner: more would only be staler."""
+
+
+@dataclass(slots=True)
+class Pile:
+    """What waits for one learner, and how it stands."""
+
+    batch: int  # decisions to an update
+    parts: list[Handle] = field(default_factory=list)
+    recorded: int = 0  # decisions in `parts`
+    ordered: int = 0  # decisions in orders under way
+    busy: bool = False  # an update is under way
+    version: int = 0  # updates made
+    decisions: int = 0  # learned from
+
+    @property
+    def ahead(self) -> float:
+        """How many updates' worth of decisions is recorded or under way."""
+        return (self.recorded + self.ordered) / self.batch
+
+
+class Training:
+    """A run in progress."""
+
+    def __init__(
+        self, run: Run, backend: Backend, tracker: Tracker, progress: Progress, interrupts: Interrupts
+    ) -> None:
+        self.run, self.backend, self.tracker = run, backend, tracker
+        self.progress, self.interrupts = progress, interrupts
+        config, spec = run.config, run.game.spec
+        learners = config.league.learners
+        self.league = League(
+            spec.teams,
+            config.seed,
+            {name: settings.mix() for name, settings in learners.items()},
+            {name: settings.snapshot.rule() for name, settings in learners.items()},
+            decay=config.league.decay,
+        )
+        self.piles = {name: Pile(settings.agent.batch) for name, settings in learners.items()}
+        self.updates = 0  # of all learners
+        self.rating_debt = 0  # rating orders that are due but had no room yet
+        self.rating_out = 0  # rating orders under way
+        self.games = 0
+        self.voids = 0
+        self.lost = 0
+        self.elapsed_before = 0.0  # seconds, of the run before it was resumed
+        self.began = self.saved_at = monotonic()
+        self.recent: dict[str, float] = {}  # the last update's metrics, for the progress display
+        self.seconds: dict[str, float] = {}  # what the last training order spent its time on
+        self._ladder: Ladder | None = None  # until the next rating game
+
+    # ---- the loop --------------------------------------------------------------------------------------------------
+
+    def loop(self) -> str:
+        """Train until a stop rule, or a signal, says so; returns which."""
+        while not (reason := self.stop_reason()):
+            self.send_orders()
+            for event in self.backend.ready(timeout=1.0):
+                match event:
+                    case Played():
+                        self.take_played(event)
+                    case Learned():
+                        self.take_learned(event)
+                    case Lost():
+                        self.take_lost(event)
+            self.show()
+        return reason
+
+    def send_orders(self) -> None:
+        """Training orders while there is room and no learner is far ahead of its learning; rating orders due."""
+        while self.backend.room("train"):
+            name, pile = min(self.piles.items(), key=lambda item: item[1].ahead)
+            if pile.ahead >= MOST_AHEAD:
+                break
+            workers = max(1, self.run.config.rollout.workers)
+            decisions = -(-pile.batch // workers)
+            matches = self.league.propose(name, self.run.config.rollout.matches)
+            self.submit("train", Order(tuple(matches), decisions, tuple(self.piles)))
+            pile.ordered += decisions
+        while self.rating_debt and self.backend.room("rate"):
+            self.rating_debt -= 1
+            self.submit_rating(self.run.config.rating.matches)
+
+    def take_played(self, event: Played) -> None:
+        """Results to the ledger, then to the league; trajectories to the piles."""
+        order, batch = event.order, event.batch
+        ledger, matches = self.run.ledger, {match.id: match for match in order.matches}
+        ledger.append(batch.results)
+        ledger.add_voids(batch.voids)
+        for result in batch.results:
+            known = matches.get(result.match) or ledger.match(result.match)
+            self.league.record(known, result)
+        self.games += len(batch.results)
+        self.voids += len(batch.voids)
+        self.refuse_broken(batch.voids)
+        if event.pool == "rate":
+            self.rating_out -= 1
+            self._ladder = None
+            return
+        self.pile_of(order).ordered -= order.decisions or 0
+        for name, recorded in event.recorded.items():
+            self.piles[name].parts.append(event.trajectories)
+            self.piles[name].recorded += recorded
+        self.seconds = batch.seconds
+        for name, pile in self.piles.items():
+            self.maybe_learn(name, pile)
+
+    def maybe_learn(self, name: str, pile: Pile) -> None:
+        if not pile.busy and pile.recorded >= pile.batch:
+            self.backend.learn(name, pile.parts)
+            pile.parts, pile.recorded, pile.busy = [], 0, True
+
+    def take_learned(self, event: Learned) -> None:
+        """New weights to everybody; metrics to the trackers; then whatever is due."""
+        pile = self.piles[event.learner]
+        pile.busy, pile.version = False, event.version
+        pile.decisions += int(event.metrics["decisions"])
+        self.updates += 1
+        self.backend.publish(event.learner, event.weights, event.version)
+        self.track(event)
+        due = self.league.snapshot_due(event.learner, pile.decisions)
+        if due:
+            self.snapshot(event.learner)
+        if self.updates % self.run.config.rating.every == 0:
+            self.rating_debt = min(self.rating_debt + 1, 2)
+        self.maybe_learn(event.learner, pile)
+        if due or monotonic() - self.saved_at > 60 * self.run.config.checkpoint:
+            self.save()
+
+    def take_lost(self, event: Lost) -> None:
+        """An actor died with this order: its games are gone, and were never counted."""
+        self.lost += 1
+        if event.pool == "rate":
+            self.rating_out -= 1
+        else:
+            self.pile_of(event.order).ordered -= event.order.decisions or 0
+
+    def stop_reason(self) -> str:
+        """Which stop rule holds; empty while none does."""
+        stop = self.run.config.stop
+        if self.interrupts.signal:
+            return self.interrupts.signal
+        if stop.decisions is not None and self.decisions >= stop.decisions:
+            return f"{self.decisions} decisions"
+        if stop.minutes is not None and self.elapsed >= 60 * stop.minutes:
+            return f"{self.elapsed / 60:.1f} minutes"
+        if stop.rating is not None:
+            newest = {self.league.snapshots(name)[-1].id for name in self.piles}
+            for row in self.ladder().rows:
+                if row.id in newest and row.low > stop.rating:
+                    return f"{row.id} at {row.rating:.0f} Elo"
+        return ""
+
+    # ---- what is due now and then ----------------------------------------------------------------------------------
+
+    def snapshot(self, learner: str) -> None:
+        """Freeze a learner as it is: to disk, to the ledger, to the league, to the actors."""
+        pile, settings = self.piles[learner], self.run.config.league.learners[learner]
+        frozen = Frozen(settings.agent, self.backend.fetch(self.backend.weights(learner)))
+        player_id = f"{learner}@{len(self.league.snapshots(learner)) + 1}"
+        player = Player(
+            id=player_id,
+            kind=settings.agent.kind,
+            content=self.run.store.save(player_id, frozen),
+            settings={"temperature": settings.agent.temperature},
+            parent=learner,
+            step=pile.decisions,
+            role=learner,
+        )
+        self.run.ledger.add_player(player)
+        self.league.enter(player)
+        self.backend.enter(player, frozen)
+
+    def submit(self, pool: Pool, order: Order) -> None:
+        self.run.ledger.add_matches(order.matches)
+        self.backend.submit(pool, order)
+
+    def submit_rating(self, matches: int) -> None:
+        rating = self.run.config.rating
+        opening = rating.opening_of(self.run.game.spec)
+        drawn = self.league.rating_matches(matches, rating.games, opening, rating.anchor)
+        if drawn:
+            self.submit("rate", Order(tuple(drawn)))
+            self.rating_out += 1
+
+    def save(self) -> None:
+        """A checkpoint: what the ledger does not hold, and how far it and the metrics had come."""
+        record = {
+            "sequence": self.run.ledger.told,
+            "offset": self.tracker.offset,
+            "next_match": self.league.next_match,
+            "updates": self.updates,
+            "games": self.games,
+            "voids": self.voids,
+            "rating_debt": self.rating_debt,
+            "elapsed": self.elapsed,
+            "exact": isinstance(self.backend, InProcess),
+            "learners": {
+                name: {"version": pile.version, "decisions": pile.decisions} for name, pile in self.piles.items()
+            },
+        }
+        checkpoints.save(self.run.resume_folder, record, self.backend.state() | self.piled())
+        self.saved_at = monotonic()
+
+    def piled(self) -> dict[str, Arrays]:
+        """Trajectories that wait for their learner; in-process only, as they are gone with Ray's actors."""
+        if not isinstance(self.backend, InProcess):
+            return {}
+        return {
+            f"pile.{name}": Trajectories.concatenate([part[name] for part in pile.parts]).arrays()
+            for name, pile in self.piles.items()
+            if pile.parts
+        }
+
+    # ---- beginning and end -----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A new league: the learners, the fixed members, and a snapshot of each learner as it was born."""
+        config = self.run.config
+        for name, settings in config.league.learners.items():
+            self.enter(Player(name, settings.agent.kind, role=name, live=True))
+        for name in config.league.fixed:
+            self.enter(Player(name, name.partition(":")[0], settings=record_of(name), role="fixed"))
+        for name in self.piles:
+            self.snapshot(name)
+        self.save()
+
+    def enter(self, player: Player) -> None:
+        self.run.ledger.add_player(player)
+        self.league.enter(player)
+        if not player.live:
+            self.backend.enter(player, None)
+
+    def resume(self, record: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> None:
+        """Go on from a checkpoint."""
+        exact = record["exact"] and isinstance(self.backend, InProcess)
+        upto = record["sequence"] if exact else None
+        ledger = self.run.ledger
+        for player in ledger.players(upto).values():
+            self.league.enter(player)
+            if not player.live:
+                self.backend.enter(player, self.run.store.load(player.id) if player.content else None)
+        self.league.record_all((match, result) for _, match, result in ledger.results(upto=upto))
+        self.league.next_match = record["next_match"] if exact else ledger.next_match()
+        self.updates, self.games, self.voids = record["updates"], record["games"], record["voids"]
+        self.rating_debt, self.elapsed_before = record["rating_debt"], record["elapsed"]
+        self.backend.restore(arrays)
+        for name, pile in self.piles.items():
+            pile.version = record["learners"][name]["version"]
+            pile.decisions = record["learners"][name]["decisions"]
+            if f"pile.{name}" in arrays:
+                kept = Trajectories.of(arrays[f"pile.{name}"])
+                pile.parts, pile.recorded = [{name: kept}], kept.decisions
+        if not exact:
+            self.progress.message("Games that were under way when the run stopped are gone; matches get new numbers.")
+
+    def finish(self) -> Ladder:
+        """The last snapshots, the rating games that settle the ladder (not when told to stop), the pictures."""
+        for name, pile in self.piles.items():
+            if self.league.snapshots(name)[-1].step < pile.decisions:
+                self.snapshot(name)
+        self.save()
+        left = 0 if self.interrupts.signal else self.run.config.rating.final
+        self.rating_debt = 0
+        while (left or self.rating_out) and not self.interrupts.signal:
+            while left and self.backend.room("rate"):
+                self.submit_rating(1)
+                left -= 1
+            for event in self.backend.ready(timeout=1.0):
+                if isinstance(event, Played):
+                    self.take_played(event)
+                elif isinstance(event, Lost):
+                    self.take_lost(event)
+            self.show()
+        self.save()
+        standing = self.ladder()
+        track(self.tracker, standing, write_pictures(self.run, standing), self.decisions)
+        return standing
+
+    # ---- what people see -------------------------------------------------------------------------------------------
+
+    @property
+    def decisions(self) -> int:
+        return sum(pile.decisions for pile in self.piles.values())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, over all resumes."""
+        return self.elapsed_before + monotonic() - self.began
+
+    def pile_of(self, order: Order) -> Pile:
+        """Of the learner for whom `order` was made: it plays in each of the matches."""
+        return self.piles[order.matches[0].players[0]]
+
+    def ladder(self) -> Ladder:
+        if self._ladder is None:
+            self._ladder = standings(self.run)
+        return self._ladder
+
+    def refuse_broken(self, voids: list[tuple[int, int, str]]) -> None:
+        """Tell of games whose environment broke; raises RunError where it was more than the stated share."""
+        if not voids:
+            return
+        self.progress.message(f"{len(voids)} games are void: {voids[-1][2]}")
+        most = self.run.config.most_failed
+        if self.voids >= 20 and self.voids > most * (self.voids + self.games):
+            self.save()
+            raise RunError(
+                f"{self.voids} of {self.voids + self.games} games broke, more than most_failed ({most:g}) allows. The"
+                f" last: {voids[-1][2]} Try `arena check {self.run.config.game}`."
+            )
+
+    def track(self, event: Learned) -> None:
+        """An update's metrics, the learner's win rates and the loop's own figures, to the trackers."""
+        name = event.learner
+        self.recent |= event.metrics
+        metrics = {f"{name}/{key}": value for key, value in event.metrics.items()}
+        metrics |= {f"{name}/score/{other}": score for other, (score, _) in self.scores(name).items()}
+        metrics |= {
+            f"{name}/decisions": float(self.piles[name].decisions),
+            "run/games": float(self.games),
+            "run/void_games": float(self.voids),
+            "run/lost_orders": float(self.lost),
+            "run/updates": float(self.updates),
+            "time/elapsed": self.elapsed,
+            "time/decisions_per_second": self.decisions / max(self.elapsed, 1e-9),
+        }
+        metrics |= {f"time/rollout/{what}": seconds for what, seconds in self.seconds.items()}
+        self.tracker.log(self.decisions, metrics)
+
+    def scores(self, learner: str) -> dict[str, tuple[float, int]]:
+        """How `learner` fares against those it met in training: score and games."""
+        payoff = self.league.payoff
+        others = [other for other in self.league.players if other != learner and payoff.games(learner, other)]
+        return {other: (payoff.score(learner, other), payoff.games(learner, other)) for other in others}
+
+    def show(self) -> None:
+        """How the run stands, for a person who watches it."""
+        stop, rate = self.run.config.stop, self.decisions / max(self.elapsed, 1e-9)
+        limits = [(self.elapsed, 60 * (stop.minutes or inf), 1.0), (self.decisions, stop.decisions or inf, rate)]
+        status = Status(
+            elapsed=self.elapsed,
+            decisions=self.decisions,
+            total=stop.decisions,
+            rate=rate,
+            left=time_left(limits),
+            wins=self.scores(next(iter(self.piles))),
+            ladder=[(row.id, row.rating, row.low, row.high) for row in self.ladder().rows],
+            metrics=self.recent,
+        )
+        self.progress.update(status)

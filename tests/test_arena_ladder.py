@@ -1,0 +1,193 @@
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from arena.elo import fit, tally
+from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, text, to_dict
+from games.keys import generator
+from leagues.core import Match, Result
+
+
+def series(a, b, wins, draws, losses, match=0):
+    """A match of two players who change seats, told as (Match, Result); the counts are those of `a`."""
+    described = Match(id=match, players=(a, b), purpose="rate", seed=1)
+    for game, own in enumerate([1.0] * wins + [0.0] * draws + [-1.0] * losses):
+        returns = (own, -own) if game % 2 == 0 else (-own, own)
+        yield described, Result(match=match, game=game, returns=returns, length=9)
+
+
+def results():
+    yield from series("main@2", "random", 30, 2, 4, match=1)
+    yield from series("main@1", "random", 22, 4, 10, match=2)
+    yield from series("main@2", "main@1", 20, 6, 10, match=3)
+
+
+PLAYERS = ["random", "main@1", "main@2"]
+
+
+def rated(anchor="random"):
+    return ladder(PLAYERS, team_rows(results(), (0, 1)), anchor, competitive=True)
+
+
+def averaged():
+    rng = generator(5)
+    rows = [((f"main@{i}",), (float(rng.normal(10 * i, 5)),)) for i in (1, 2, 3) for _ in range(20)]
+    return ladder(["main@1", "main@2", "main@3", "once"], [*rows, (("once",), (3.0,))], None, competitive=False)
+
+
+def printed(table):
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def is_picture(path):
+    return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5_000
+
+
+def test_team_rows_follow_the_lineup():
+    match = Match(id=7, players=("a", "b"), purpose="rate", seed=1)
+    told = [(match, Result(7, 0, (1.0, -1.0), 5)), (match, Result(7, 1, (1.0, -1.0), 5, truncated=True))]
+    assert list(team_rows(told, (0, 1))) == [(["a", "b"], [1.0, -1.0]), (["b", "a"], [1.0, -1.0])]
+
+
+def test_team_rows_average_the_seats_of_a_team():
+    match = Match(id=7, players=("a", "b"), purpose="rate", seed=1)
+    told = [(match, Result(7, 1, (1.0, -4.0, 3.0, -2.0), 5))]
+    assert list(team_rows(told, (0, 1, 0, 1))) == [(["b", "a"], [2.0, -3.0])]
+
+
+def test_team_rows_refuse_another_games_results():
+    match = Match(id=7, players=("a", "b"), purpose="rate", seed=1)
+    with pytest.raises(ValueError, match="Game 2 of match 7 has 3 returns, but the game has 2 seats"):
+        list(team_rows([(match, Result(7, 2, (1.0, 0.0, 0.0), 5))], (0, 1)))
+
+
+def test_a_ladder_ranks_by_elo():
+    found = rated()
+    assert [row.id for row in found.rows] == ["main@2", "main@1", "random"]
+    assert [row.games for row in found.rows] == [72, 72, 72]
+    assert found.rows[0].score == pytest.approx((50 + 8 / 2) / 72)
+    ratings = fit(tally(team_rows(results(), (0, 1))), anchor="random")
+    for row in found.rows:
+        i = ratings.players.index(row.id)
+        assert (row.rating, row.low, row.high) == (ratings.elo[i], ratings.low[i], ratings.high[i])
+    assert found.rows[0].superiority == ratings.superiority("main@2", "main@1")
+    assert found.rows[2].superiority is None
+    assert found.rows[2].rating == 0
+    assert found.anchor == "random"
+    assert found.advantage == ratings.advantage
+
+
+def test_players_without_games_are_rated_widely():
+    found = ladder([*PLAYERS, "new"], team_rows(results(), (0, 1)), "random", competitive=True)
+    (new,) = (row for row in found.rows if row.id == "new")
+    assert new.games == 0
+    assert new.score is None
+    assert 2000 < new.high - new.low < math.inf
+
+
+@pytest.mark.parametrize("competitive", [True, False])
+def test_strangers_are_refused(competitive):
+    with pytest.raises(ValueError, match="results of 'main@1', who is not among the players"):
+        ladder(["random", "main@2"], team_rows(results(), (0, 1)), None, competitive)
+    with pytest.raises(ValueError, match=r"'randon' is not among the players\. Did you mean 'random'"):
+        ladder(PLAYERS, [], "randon", competitive)
+
+
+def test_without_opponents_it_ranks_by_mean_return():
+    found = averaged()
+    assert [row.id for row in found.rows] == ["main@3", "main@2", "main@1", "once"]
+    assert not found.competitive
+    assert found.advantage is None
+    assert found.rows[0].low < 30 < found.rows[0].high
+    assert found.rows[0].superiority > 0.99
+    assert found.rows[3].high == math.inf
+    assert "mean return" in printed(text(found))
+    assert "no opponent" in printed(text(found))
+
+
+def test_a_dictionary_survives_json():
+    told = to_dict(rated())
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert [player["id"] for player in told["players"]] == ["main@2", "main@1", "random"]
+    assert told["players"][2] | {"elo": 0.0, "games": 72} == told["players"][2]
+    assert {"elo", "low", "high", "games"} <= told["players"][0].keys()
+    assert told["anchor"] == "random"
+    assert told["advantage"]["low"] < told["advantage"]["elo"] < told["advantage"]["high"]
+
+    told = to_dict(averaged())
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["kind"] == "mean"
+    assert told["players"][3]["high"] is None
+    assert told["advantage"] is None
+
+
+def test_a_table_shows_every_player_and_what_the_numbers_mean():
+    shown = printed(text(rated()))
+    for row in rated().rows:
+        (line,) = (line for line in shown.splitlines() if row.id in line.split()[:2])
+        assert f"{row.rating:.0f}" in line.split()
+        assert f"{row.low:.0f} … {row.high:.0f}" in line
+    assert "Elo above random" in shown
+    assert "Elo above the mean" in printed(text(rated(anchor=None)))
+
+
+def test_names_are_not_read_as_markup():
+    names = "[bold]x", "[/]"
+    shown = printed(text(ladder(names, team_rows(series(*names, 3, 0, 1), (0, 1)), None, competitive=True)))
+    assert "[bold]x" in shown
+    assert "[/]" in shown
+
+
+@pytest.mark.parametrize("steps", [None, {"main@1": 1000, "main@2": 2000}])
+def test_pictures_of_ladders(tmp_path, steps):
+    draw(rated(), tmp_path / "ladder.png", steps)
+    assert is_picture(tmp_path / "ladder.png")
+
+
+def test_pictures_of_odd_ladders(tmp_path):
+    ladders = {
+        "means": averaged(),  # one interval is infinite
+        "new": ladder(["a", "b"], [], "a", competitive=True),
+        "empty": Ladder((), competitive=True),
+    }
+    for name, odd in ladders.items():
+        draw(odd, tmp_path / f"{name}.png")
+        draw(odd, tmp_path / f"{name}_steps.png", {"main@1": 0, "once": 10, "a": 5})
+        assert is_picture(tmp_path / f"{name}.png")
+        assert is_picture(tmp_path / f"{name}_steps.png")
+        printed(text(odd))
+        json.dumps(to_dict(odd), allow_nan=False)
+
+
+def test_a_picture_grows_with_the_players(tmp_path):
+    rows = [row for i in range(39) for row in team_rows(series(f"m@{i}", f"m@{i + 1}", 3, 1, 5), (0, 1))]
+    draw(ladder([f"m@{i}" for i in range(40)], rows, None, competitive=True), tmp_path / "many.png")
+    draw(rated(), tmp_path / "few.png")
+    # A PNG holds its height in bytes 20 to 24.
+    many, few = (int.from_bytes((tmp_path / name).read_bytes()[20:24], "big") for name in ("many.png", "few.png"))
+    assert many > 3 * few
+
+
+def test_heatmaps(tmp_path):
+    for n in (1, 3, 30):
+        games = np.full((n, n), 12, np.int64)
+        np.fill_diagonal(games, 0)
+        scores = np.where(games > 0, 0.5, np.nan)
+        heatmap(scores, games, [f"main@{i}" for i in range(n)], tmp_path / f"{n}.png")
+        assert is_picture(tmp_path / f"{n}.png")
+    with pytest.raises(ValueError, match=r"2 players need scores and games of shape \(2, 2\)"):
+        heatmap(scores, games, ["a", "b"], tmp_path / "no.png")
+
+
+def test_drawing_libraries_are_not_imported_before_they_are_used():
+    check = "import sys, arena.ladder; print([m for m in ('matplotlib', 'rich', 'torch', 'numba') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
