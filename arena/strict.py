@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from arena import files
 from games.names import UserError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,10 +75,7 @@ def dump(model: BaseModel, path: Path, comment: str = "") -> None:
     """Write every value of `model`, defaults too, as YAML that `read` turns back into an equal one."""
     head = "".join(f"# {line}\n" for line in comment.splitlines())
     body = yaml.dump(model.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(head + body, encoding="utf-8")
-    partial.replace(path)
+    files.write(path, (head + body).encode())
 
 
 # ---- YAML ----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,9 @@ from leagues.league import League
 MOST_AHEAD = 2.0
 """Updates' worth of decisions that may wait for a learner: more would only be staler."""
 
+WATCHED = ("entropy", "explained_variance", "kl", "staleness", "time/learner_waited")
+"""The metrics shown while a run goes on; all of them are tracked."""
+
 
 @dataclass(slots=True)
 class Pile:
@@ -79,28 +82,37 @@ class Training:
         self.games = 0
         self.voids = 0
         self.lost = 0
+        self.ending = False  # no further updates begin
         self.elapsed_before = 0.0  # seconds, of the run before it was resumed
         self.began = self.saved_at = monotonic()
-        self.recent: dict[str, float] = {}  # the last update's metrics, for the progress display
+        self.recent: dict[str, float] = {}  # of the last update's metrics, what a person watches
         self.seconds: dict[str, float] = {}  # what the last training order spent its time on
         self._ladder: Ladder | None = None  # until the next rating game
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
     def loop(self) -> str:
-        """Train until a stop rule, or a signal, says so; returns which."""
+        """Train until a stop rule, or a signal, says so, and finish the updates under way; returns why."""
+        self.began = self.saved_at = monotonic()
         while not (reason := self.stop_reason()):
             self.send_orders()
-            for event in self.backend.ready(timeout=1.0):
-                match event:
-                    case Played():
-                        self.take_played(event)
-                    case Learned():
-                        self.take_learned(event)
-                    case Lost():
-                        self.take_lost(event)
-            self.show()
+            self.take_ready()
+        self.ending = True
+        while any(pile.busy for pile in self.piles.values()):
+            self.take_ready()
         return reason
+
+    def take_ready(self) -> None:
+        """Take what has come to an end, and show how the run stands."""
+        for event in self.backend.ready(timeout=1.0):
+            match event:
+                case Played():
+                    self.take_played(event)
+                case Learned():
+                    self.take_learned(event)
+                case Lost():
+                    self.take_lost(event)
+        self.show()
 
     def send_orders(self) -> None:
         """Training orders while there is room and no learner is far ahead of its learning; rating orders due."""
@@ -142,7 +154,7 @@ class Training:
             self.maybe_learn(name, pile)
 
     def maybe_learn(self, name: str, pile: Pile) -> None:
-        if not pile.busy and pile.recorded >= pile.batch:
+        if not self.ending and not pile.busy and pile.recorded >= pile.batch:
             self.backend.learn(name, pile.parts)
             pile.parts, pile.recorded, pile.busy = [], 0, True
 
@@ -302,12 +314,7 @@ class Training:
             while left and self.backend.room("rate"):
                 self.submit_rating(1)
                 left -= 1
-            for event in self.backend.ready(timeout=1.0):
-                if isinstance(event, Played):
-                    self.take_played(event)
-                elif isinstance(event, Lost):
-                    self.take_lost(event)
-            self.show()
+            self.take_ready()
         self.save()
         standing = self.ladder()
         track(self.tracker, standing, write_pictures(self.run, standing), self.decisions)
@@ -349,7 +356,7 @@ class Training:
     def track(self, event: Learned) -> None:
         """An update's metrics, the learner's win rates and the loop's own figures, to the trackers."""
         name = event.learner
-        self.recent |= event.metrics
+        self.recent = {key: event.metrics[key] for key in WATCHED if key in event.metrics}
         metrics = {f"{name}/{key}": value for key, value in event.metrics.items()}
         metrics |= {f"{name}/score/{other}": score for other, (score, _) in self.scores(name).items()}
         metrics |= {
