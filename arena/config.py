@@ -55,10 +55,11 @@ class LearnerSettings(Section):
     agent: AgentConfig
     opponents: dict[str, float] = {"self_play": 1.0}  # the share of its games that each rule makes
     weighting: Literal["squared", "variance", "linear", "linear_capped"] = "squared"  # of pfsp
+    opening: Annotated[int, Field(ge=0)] = 0  # its games begin with up to so many random plies, for variety
     snapshot: SnapshotSettings = SnapshotSettings()
 
     def mix(self) -> Mix:
-        return Mix(self.opponents, self.weighting)
+        return Mix(self.opponents, self.weighting, self.opening)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> LearnerSettings:

@@ -113,7 +113,7 @@ class League:
                 if opponent not in earlier and len(set(earlier)) >= self._most_frozen:
                     opponents[i] = earlier[int(mix(key, self.teams, i)) % len(earlier)]
                 earlier.append(opponents[i])
-            matches.append(self._match((learner, *opponents), "train"))
+            matches.append(self._match((learner, *opponents), "train", opening=chosen_by.plies(key)))
         return matches
 
     def rating_matches(self, count: int, games: int, opening: int = 0, anchor: str = "random") -> list[Match]:

@@ -23,7 +23,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from games.keys import mix, uniform
+from games.keys import OPENING, mix, uniform
 from games.names import did_you_mean
 from leagues.payoff import Payoff
 
@@ -89,6 +89,7 @@ class Mix:
 
     shares: Mapping[str, float]
     weighting: str = "squared"  # of pfsp
+    opening: int = 0  # its games begin with random plies, evenly from none to so many: positions it would not reach
 
     def __post_init__(self) -> None:
         for rule, share in self.shares.items():
@@ -100,6 +101,8 @@ class Mix:
             raise ValueError(f"The shares {dict(self.shares)} sum to nothing: give at least one rule a share above 0.")
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"There is no weighting {self.weighting!r}.{did_you_mean(self.weighting, WEIGHTINGS)}")
+        if self.opening < 0:
+            raise ValueError(f"An opening has at least 0 plies, not {self.opening}.")
 
     def draw(self, pool: Pool, key: int) -> str:
         """One opponent: a rule by its share, then a player by the rule."""
@@ -107,6 +110,10 @@ class Mix:
         rule = rules[pick(np.array([self.shares.get(rule, 0.0) for rule in rules]), int(mix(key, 0)))]
         names, chances = RULES[rule](pool, self.weighting)
         return names[pick(chances, int(mix(key, 1)))] if names else pool.learner
+
+    def plies(self, key: int) -> int:
+        """How many random plies a game begins with."""
+        return int(mix(key, OPENING) % np.uint64(self.opening + 1))
 
     def opponents(self, pool: Pool, count: int, key: int) -> tuple[str, ...]:
         """The players of the `count` other teams, drawn independently."""

@@ -141,3 +141,13 @@ def test_bad_mixes(shares: dict[str, float], weighting: str, message: str) -> No
     with pytest.raises(ValueError) as caught:  # noqa: PT011  (the message is compared as it is, not as a pattern)
         Mix(shares, weighting)
     assert message in str(caught.value)
+
+
+def test_openings_are_spread_evenly_from_none_to_the_most() -> None:
+    mixed = Mix({"self_play": 1}, opening=3)
+    plies = [mixed.plies(key) for key in range(4000)]
+    assert set(plies) == {0, 1, 2, 3}
+    assert all(abs(plies.count(n) - 1000) < 110 for n in range(4))  # four standard errors
+    assert {Mix({"self_play": 1}).plies(key) for key in range(100)} == {0}
+    with pytest.raises(ValueError, match="at least 0 plies, not -1"):
+        Mix({"self_play": 1}, opening=-1)
