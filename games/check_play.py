@@ -71,13 +71,6 @@ class Play:
         self.ended[list(outcome.failed)] = VOID
         self.decisions = self._ask()
 
-    def finish(self) -> None:
-        """Play every game to its end."""
-        for _ in range(self.game.spec.longest):
-            if self.done:
-                return
-            self.advance()
-
     def restart(self, rows: Rows, keys: Keys) -> None:
         self.game.restart(self.states, rows, keys)
         self.keys[rows] = self.choices[rows] = keys

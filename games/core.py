@@ -157,7 +157,10 @@ class Game(Protocol):
         ...
 
     def decisions(self, states: States, out: Decisions | None = None) -> Decisions:
-        """Who must act now. Writes into `out` where given. Finished games have no active slot."""
+        """Who must act now. Writes into `out` where given.
+
+        Finished games have no active slot; those that were cut still show their global state.
+        """
         ...
 
     def observe(self, states: States, rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:

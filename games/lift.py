@@ -88,6 +88,8 @@ class Lifted:
         begins: list[int] = []  # where the actions of each begin
         for row, board in enumerate(states):
             if board.over or board.failure is not None:
+                if state is not None and board.over and board.single is not None and not board.single.over:
+                    board.single.state(state[row])  # it was cut: learners bootstrap from here
                 continue
             single = board.single
             try:

@@ -11,6 +11,8 @@ from typing import Any
 class UserError(Exception):
     """What was asked for cannot be done as asked. The message is a sentence that says why, and the way out."""
 
+    exit_code = 2  # of a program that it ends
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or a list of what there is where nothing is near. Starts with a space."""

@@ -363,6 +363,53 @@ class LosesFuse(Fuse):
         return twin
 
 
+class DelayedFuse(Fuse):
+    """Only by its own next step does a board notice what its copies have burnt."""
+
+    late = False
+
+    def observe(self, seat: int, out: Views) -> None:
+        out[:] = self.heap[0], self.late
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.late = len(self.fuse) > self.burnt
+        return super().step(actions, rng)
+
+
+class LazyCopy(Nim):
+    """A copy borrows the heap until its own first step; nobody tells the original."""
+
+    borrowed = False
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        if self.borrowed:
+            self.heap, self.borrowed = self.heap.copy(), False
+        return super().step(actions, rng)
+
+    def copy(self) -> Nim:
+        twin = copy.copy(self)
+        twin.borrowed = True
+        return twin
+
+
+class Biased(Nim):
+    """One choice, seen by nobody, decides."""
+
+    spec = replace(Nim.spec, actions=2, longest=1, symmetries=(Symmetry(np.arange(2), np.array([1, 0])),))
+    played = False
+
+    @property
+    def over(self) -> bool:
+        return self.played
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return (0, 1)
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.played = True
+        return ((1, -1), (-1, 1))[actions[0]]
+
+
 class CannotCopy(Nim):
     def copy(self) -> Nim:
         raise TypeError("cannot pickle a socket")
@@ -437,6 +484,27 @@ class NoState(Bent):
         return given
 
 
+class Warped(Bent):
+    """One field of what decisions, or step, gives is changed."""
+
+    def __init__(self, field: str, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.field, self.change = field, change
+
+    def _warp(self, given: Any) -> Any:
+        if hasattr(given, self.field):
+            setattr(given, self.field, self.change(getattr(given, self.field)))
+        return given
+
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        warped: Decisions = self._warp(super().decisions(states, out))
+        return warped
+
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        warped: Outcome = self._warp(super().step(states, actions, keys))
+        return warped
+
+
 class Raises(Bent):
     def start(self, keys: Keys) -> Any:
         raise MemoryError("8 GiB")
@@ -480,6 +548,14 @@ class PaysOn(Bent):
         over = [board.over for board in states]
         outcome = super().step(states, actions, keys)
         outcome.reward[over] = 1, -1
+        return outcome
+
+
+class EndsAgain(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        over = [board.over for board in states]
+        outcome = super().step(states, actions, keys)
+        outcome.terminated[over] = True
         return outcome
 
 
@@ -536,6 +612,19 @@ class Ticks(Bent):
         return outcome
 
 
+class PaysForNothing(Bent):
+    def step(self, states: Any, actions: NDArray[np.int64], keys: Keys) -> Outcome:
+        rests = (actions < 0).all(axis=1) & ~np.array([board.over for board in states])
+        outcome = super().step(states, actions, keys)
+        outcome.reward[rests] = 1, -1
+        return outcome
+
+
+class TextIsNumber(Bent):
+    def text(self, states: Any, row: int, seat: int) -> str:
+        return 9  # type: ignore[return-value]
+
+
 class RestartsRowOne(Bent):
     def restart(self, states: Any, rows: NDArray[np.int64], keys: Keys) -> None:
         super().restart(states, rows, keys)
@@ -563,6 +652,15 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (FlatObservation, "arrays", r"observation of decisions at step 0 has shape \(24, 2\), not \(24, 1, 2\)"),
     (lambda: NoState(global_state=(3,)), "arrays", "global_state of decisions at step 0 is a NoneType"),
     (InfiniteReward, "arrays", r"reward of the outcome of step \d is inf in game \d+, at \(1,\)"),
+    (lambda: Warped("legal", np.int8), "arrays", "legal of decisions at step 0 is of type int8, not bool"),
+    (lambda: Warped("seat", np.int64), "arrays", "seat of decisions at step 0 is of type int64, not int16"),
+    (lambda: Warped("active", np.ravel), "arrays", r"active of decisions at step 0 has shape \(24,\), not \(24, 1\)"),
+    (lambda: Warped("global_state", lambda _: 0), "arrays", "a global_state in decisions at step 0, but the spec"),
+    (lambda: Warped("reward", np.float64), "arrays", "reward of the outcome of step 0 is of type float64, not float32"),
+    (lambda: Warped("terminated", list), "arrays", "terminated of the outcome of step 0 is a list, not an array"),
+    (lambda: Warped("truncated", np.int8), "arrays", "truncated of the outcome of step 0 is of type int8, not bool"),
+    (lambda: Warped("chance", np.int32), "arrays", "chance of the outcome of step 0 is of type int32, not int64"),
+    (lambda: Warped("failed", lambda _: {99: "!"}), "arrays", "the outcome of step 0 names row 99 in a batch of 24"),
     (lambda: lift(NanObservation), "plays", rf"game \d+ {KEY}, step \d: nim gave an observation that is not finite"),
     (lambda: lift(WrongShape), "plays", "24 of 24 games broke.*step 0: nim raised ValueError.*shape"),
     (lambda: lift(NanReward), "plays", rf"game \d+ {KEY}, step \d: nim gave a reward that is not finite: .nan, nan"),
@@ -579,6 +677,7 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: LegalWhileIdle(Duel), "turns", r"Slot 1 does not act, yet actions \[0, 1, 2\] are legal in it: game 0"),
     (lambda: NeverEnds(longest=4), "ends", rf"past the longest that its spec allows, 4: game \d+ {KEY}, step 4"),
     (EndsTwice, "ends", rf"both terminated and truncated: game \d+ {KEY}, step \d"),
+    (EndsAgain, "finished", rf"A finished game ended, failed or drew chance again: game \d+ {KEY}"),
     (PaysOn, "finished", rf"Seat 0 was given 1.0 after the end: game \d+ {KEY}"),
     (Revived, "finished", rf"Seat [01] acts, or has legal actions, after the end: game \d+ {KEY}"),
     (lambda: lift(WinnerOnly), "payoff", r"zero_sum, but rewards \[.*\] add up to 1: game \d+"),
@@ -599,19 +698,24 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: lift(SilentChance), "chance", r"same chance: observation of seat 1, cell \(3,\), is [12].0 and should"),
     (ByRow, "company", "In row 1 of a batch of 8, unlike alone: seat of slot 0 is 1 and should be 0, at step 0"),
     (Ticks, "sits out", "a step that gave the game no action: seat of slot 0 is 1 and should be 0, at step 0"),
-    (lambda: lift(ForgetsToReset), "restart", r"Restarted after \d steps, unlike a new game from that key: seat of"),
+    (PaysForNothing, "sits out", r"Given no action, a game had reward \[1.0, -1.0\]: game 0"),
+    (lambda: lift(ForgetsToReset), "restart", "Restarted .*, unlike a new game from that key: seat of"),
     (CannotRestart, "restart", "ConnectionError was raised: the server is gone"),
     (RestartsRowOne, "restart", "Disturbed by the restart of another row: .* at step 2"),
     (lambda: lift(Shallow), "copies", "Changed by steps of a copy: active of slot 0 is False and should be True"),
     (lambda: lift(ForgetfulCopy), "copies", "A copy is not like its original: seat of slot 0 is 0 and should be 1"),
     (lambda: lift(Fuse), "copies", r"observation of seat \d, cell \(1,\), is 0.0 and should be 1.0, at step \d"),
     (lambda: lift(LosesFuse), "copies", "A copy, given the same actions and keys: observation of seat [01], cell"),
+    (lambda: lift(DelayedFuse), "copies", r"Unlike a game that was never copied: observation of seat \d, cell \(1,\)"),
+    (lambda: lift(LazyCopy), "copies", "A copy, changed by a step of its original: observation of seat 0"),
     (lambda: lift(CannotCopy), "copies", "TypeError was raised: cannot pickle a socket"),
     (lambda: lift(Lax), "refuses", rf"seat \d may not play action 2, yet step plays it: game \d {KEY}, step \d"),
     (lambda: lift(Leaks), "secrets", r"At step 1 what seat 1 sees settles what only seat 0 should know, in all \d+"),
     (lambda: lift(Speechless), "words", "IndexError was raised: list index out of range"),
+    (TextIsNumber, "words", "text for seat 0 is a int: game 0"),
     (lambda: lift(Nameless), "words", "The name of action 1 of seat 0 is '': game 0"),
-    (lambda: mirrored([1, 0, 2, 3, 4, 5, 6, 7, 8]), "symmetries", "Relabelled by symmetry 0"),
+    (lambda: mirrored([1, 0, 2, 3, 4, 5, 6, 7, 8]), "symmetries", r"Relabelled by symmetry 0: view of seat 0, cell \("),
+    (lambda: lift(Biased), "symmetries", "Relabelled by symmetry 0, other rewards are paid: game 0"),
 ]  # fmt: skip
 
 
