@@ -57,7 +57,7 @@ class GameSpec:
     observation: tuple[int, ...]  # *O, one seat's view
     longest: int  # steps after which a game is cut (truncated)
     global_state: tuple[int, ...] | None = None  # *G, None where the game has none
-    teams: tuple[int, ...] = ()  # [P] which team each seat is on; every seat its own unless given
+    teams: tuple[int, ...] = ()  # [P] which team each seat is on (one player holds it); its own unless given
     simultaneous: bool = False
     perfect_information: bool = True
     stochastic: bool = False

@@ -53,14 +53,16 @@ class _Traits:
 _BOARD = _Traits("zero_sum", board_game=True, stochastic=False)
 _CARDS = _Traits("zero_sum")
 _TOGETHER = _Traits("cooperative")
+_PARTLY = _Traits(teams={"": 0})  # one team, but each seat is also paid for its own part
 _HUNT = _Traits(teams={"adversary": 0, "leadadversary": 0, "agent": 1})
 _ARMIES = _Traits(teams={"red": 0, "blue": 1})
 _TRAITS: dict[str, _Traits] = {
     **dict.fromkeys(("chess", "connect_four", "go", "tictactoe"), _BOARD),
     **dict.fromkeys(("leduc_holdem", "texas_holdem", "texas_holdem_no_limit"), _CARDS),
-    **dict.fromkeys(("cooperative_pong", "hanabi", "knights_archers_zombies", "multiwalker", "pistonball"), _TOGETHER),
-    **dict.fromkeys(("collect_treasure", "pursuit", "simple_formation", "simple_line", "simple_reference"), _TOGETHER),
-    **dict.fromkeys(("simple_speaker_listener", "simple_spread"), _TOGETHER),
+    **dict.fromkeys(("cooperative_pong", "hanabi", "multiwalker", "pursuit"), _TOGETHER),
+    **dict.fromkeys(("simple_formation", "simple_line", "simple_speaker_listener"), _TOGETHER),
+    **dict.fromkeys(("collect_treasure", "knights_archers_zombies", "pistonball"), _PARTLY),
+    **dict.fromkeys(("simple_reference", "simple_spread"), _PARTLY),
     **dict.fromkeys(("simple_adversary", "simple_push", "simple_tag", "simple_world_comm"), _HUNT),
     **dict.fromkeys(("battle", "battlefield", "combined_arms"), _ARMIES),
     "adversarial_pursuit": _Traits(teams={"predator": 0, "prey": 1}),

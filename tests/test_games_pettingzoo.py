@@ -388,7 +388,7 @@ def test_known_traits_are_of_environments_that_exist() -> None:
         ("classic.connect_four_v3", "zero_sum", (0, 1), 1000),
         ("classic.rps_v2", "zero_sum", (0, 1), 15),
         ("mpe2.simple_v3", "general_sum", (0,), 25),
-        ("mpe2.simple_spread_v3?N=4&max_cycles=40", "cooperative", (0, 0, 0, 0), 40),
+        ("mpe2.simple_spread_v3?N=4&max_cycles=40", "general_sum", (0, 0, 0, 0), 40),
         ("mpe2.simple_tag_v3", "general_sum", (0, 0, 0, 1), 25),
         ("mpe2.simple_adversary_v3", "general_sum", (0, 1, 1), 25),
         ("mpe2.simple_crypto_v3", "general_sum", (0, 1, 1), 25),
