@@ -46,7 +46,12 @@ class RunningNorm(nn.Module):
         return ((x - self.mean) * torch.rsqrt(self.variance + 1e-6)).clamp(-10, 10)
 
     def learn(self, x: Tensor, slowest: float = 0.0) -> None:
-        """Take in a batch [n, *shape]. Its share is its size's, but at least `slowest`, so that old data fades."""
+        """Take in a batch [n, *shape]. Its share is its size's, but at least `slowest`, so that old data fades.
+
+        A batch with a value that is not finite is left out.
+        """
+        if not bool(torch.isfinite(x).all()):
+            return
         batch_mean, batch_variance = x.mean(0), x.var(0, unbiased=False)
         share = max(len(x) / (float(self.count) + len(x)), slowest)
         shift = batch_mean - self.mean
@@ -126,7 +131,7 @@ def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
 def load_arrays(module: nn.Module, weights: Weights) -> None:
     """Load what `to_arrays` gave. Raises ValueError naming the first thing that does not fit."""
     own: Mapping[str, Tensor] = module.state_dict()
-    for name in own.keys() | weights.keys():
+    for name in sorted(own.keys() | weights.keys()):
         if name not in weights or name not in own:
             where = "missing from" if name not in weights else "not expected in"
             raise ValueError(f"These weights are of another network: {name!r} is {where} them.")

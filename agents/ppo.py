@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from agents.core import Choice, Context, Trajectories, Weights
 from agents.credit import advantages
 from agents.networks import NetworkConfig, PolicyValueNet, RunningNorm, load_arrays, to_arrays
-from agents.sampling import sample
+from agents.sampling import probabilities, sample
 from games import Decisions, GameSpec, Keys
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -101,19 +102,22 @@ class PPOPolicy:
 
     def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
         shape = decisions.active.shape
-        observation = decisions.observation.reshape(-1, *decisions.observation.shape[2:])
+        logits, value = self._evaluate(decisions.observation.reshape(-1, *decisions.observation.shape[2:]))
+        legal = decisions.legal.reshape(-1, decisions.legal.shape[2])
+        action, log_prob = sample(logits, legal, keys.reshape(-1), self.temperature)
+        return Choice(action.reshape(shape), {"log_prob": log_prob.reshape(shape), "value": value.reshape(shape)})
+
+    def probabilities(self, observation: NDArray[np.float32], legal: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """How likely `act` is to choose each action [n, A], seeing observation [n, *O] and allowed legal [n, A]."""
+        logits, _ = self._evaluate(observation)
+        return probabilities(logits, legal, self.temperature)
+
+    def _evaluate(self, observation: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits [n, A], and values [n] in the game's own units."""
         with torch.inference_mode():
             logits, value = self.net(torch.from_numpy(observation))
         scale, mean = self._scale
-        legal = decisions.legal.reshape(-1, decisions.legal.shape[2])
-        action, log_prob = sample(logits.numpy(), legal, keys.reshape(-1), self.temperature)
-        return Choice(
-            action.reshape(shape),
-            {
-                "log_prob": log_prob.reshape(shape),
-                "value": (value.numpy() * np.float32(scale) + np.float32(mean)).reshape(shape),
-            },
-        )
+        return logits.numpy(), value.numpy() * np.float32(scale) + np.float32(mean)
 
 
 class PPOLearner:
@@ -128,7 +132,16 @@ class PPOLearner:
             self.net.initialise()
         self.net.to(self.device)
         self.value_norm = RunningNorm(()).to(self.device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate.start, eps=1e-5, fused=True)
+        # One vector of all parameters, and one of their gradients: with small networks, clipping and Adam would else
+        # spend their time on going from one parameter to the next.
+        parameters = list(self.net.parameters())
+        self._flat = nn.Parameter(parameters_to_vector(parameters).detach())
+        vector_to_parameters(self._flat.data, parameters)
+        self._gradient = self._flat.grad = torch.zeros_like(self._flat)
+        parts = torch.split(self._gradient, [parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        self.optimiser = torch.optim.Adam([self._flat], lr=config.learning_rate.start, eps=1e-5, fused=True)
         self.decisions = 0  # learned from so far
         self.updates = 0
         self.skipped_in_a_row = 0
@@ -149,8 +162,9 @@ class PPOLearner:
         if config.normalise_values:
             self._learn_value_scale(on_device["target"])
         on_device["target"] = self._normalised(on_device["target"])
+        learning_rate = config.learning_rate.at(self.decisions)
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate.at(self.decisions)
+            group["lr"] = learning_rate
         sums = self._epochs(on_device, config.entropy.at(self.decisions), rng)
         if self.net.normalise is not None:
             self.net.normalise.learn(on_device["observation"])
@@ -158,7 +172,7 @@ class PPOLearner:
         self.updates += 1
         variance = float(np.var(target))
         explained = 1 - float(np.var(target - t.extras["value"])) / variance if variance > 0 else 0.0
-        return sums | {"explained_variance": explained, "learning_rate": config.learning_rate.at(self.decisions)}
+        return sums | {"explained_variance": explained, "learning_rate": learning_rate}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         named = {f"net.{name}": array for name, array in to_arrays(self.net).items()}
@@ -171,23 +185,28 @@ class PPOLearner:
 
     def state(self) -> dict[str, NDArray[Any]]:
         arrays = {f"weights.{name}": array for name, array in self.weights().items()}
-        for name, parameter in self.net.named_parameters():
-            for key, tensor in self.optimiser.state.get(parameter, {}).items():
-                arrays[f"adam.{name}.{key}"] = tensor.detach().cpu().numpy().copy()
+        for name, tensor in self.optimiser.state.get(self._flat, {}).items():
+            arrays[f"adam.{name}"] = tensor.detach().cpu().numpy().copy()
         arrays["counters"] = np.array([self.decisions, self.updates, self.skipped_in_a_row])
         return arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        moments = _part(state, "adam.")
+        shapes = {name: array.shape for name, array in moments.items()}
+        vector = tuple(self._flat.shape)
+        if shapes and shapes != {"step": (), "exp_avg": vector, "exp_avg_sq": vector}:
+            raise ValueError(f"This state is of another network: Adam's are {shapes}, but {vector[0]} is needed.")
+        if "counters" not in state:
+            raise ValueError("This is not the state of a PPO learner: 'counters' is missing from it.")
         self.load(_part(state, "weights."))
-        for name, parameter in self.net.named_parameters():
-            moments = _part(state, f"adam.{name}.")
-            if moments:
-                self.optimiser.state[parameter] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
+        if moments:
+            self.optimiser.state[self._flat] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
         self.decisions, self.updates, self.skipped_in_a_row = (int(n) for n in state["counters"])
 
     def _epochs(self, batch: dict[str, Tensor], entropy_weight: float, rng: np.random.Generator) -> dict[str, float]:
         """All gradient steps of one update; mean losses, and how many steps were skipped."""
         config, total = self.config, len(batch["action"])
+        batch = batch | {"illegal": ~batch["legal"]}
         sums: dict[str, float] = dict.fromkeys(
             ("policy_loss", "value_loss", "entropy", "kl", "clipped", "grad_norm"), 0
         )
@@ -216,21 +235,25 @@ class PPOLearner:
         """One minibatch; None where loss or gradient is not finite, and then nothing is changed."""
         config = self.config
         logits, value = self.net(part["observation"])
-        log_probs = torch.log_softmax(logits.masked_fill(~part["legal"], -1e8), dim=-1)
-        log_prob = log_probs.gather(1, part["action"][:, None]).squeeze(1)
+        # Softmax is far faster along the first axis, of decisions side by side, than along a few actions.
+        masked = logits.masked_fill(part["illegal"], -1e8).t().contiguous()  # [A, n]
+        log_probs = torch.log_softmax(masked, dim=0)
+        log_prob = log_probs.gather(0, part["action"][None]).squeeze(0)
         log_ratio = log_prob - part["log_prob"]
         ratio = log_ratio.exp()
         advantage = part["advantage"]
         if len(advantage) > 1:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            std, mean = torch.std_mean(advantage)
+            advantage = (advantage - mean) / (std + 1e-8)
         clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
         value_loss = (value - part["target"]).square().mean()
-        entropy = -(log_probs.exp() * log_probs).sum(-1).mean()
+        entropy = -(log_probs.exp() * log_probs).sum(0).mean()
         loss = policy_loss + config.value_weight * value_loss - entropy_weight * entropy
-        self.optimiser.zero_grad()
+        self._gradient.zero_()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient *= (config.max_grad_norm / (norm + 1e-6)).clamp(max=1)
         with torch.no_grad():
             kl = (ratio - 1 - log_ratio).mean()  # Schulman's low-variance estimate (joschu.net/blog/kl-approx)
             outside = (ratio != clipped).float().mean()
@@ -266,8 +289,6 @@ class PPOLearner:
         """Take in new targets, and change the value head so that its de-normalised output stays the same (PopArt)."""
         norm, head = self.value_norm, self.net.value
         old_mean, old_scale = norm.mean.clone(), torch.sqrt(norm.variance + 1e-6)
-        if not bool(torch.isfinite(target).all()):
-            return
         norm.learn(target, slowest=0.02)
         scale = torch.sqrt(norm.variance + 1e-6)
         with torch.no_grad():

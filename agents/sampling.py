@@ -1,4 +1,4 @@
-"""Choosing among legal actions from logits, with a key for each choice."""
+"""Choosing among legal actions from logits, with a key for each choice; and how likely each choice is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def sample(
     action is -1 (`NO_ACTION`).
     """
     return _sample(logits, legal, uniform(keys), np.float64(temperature))
+
+
+def probabilities(logits: NDArray[np.float32], legal: NDArray[np.bool_], temperature: float) -> NDArray[np.float64]:
+    """How likely `sample` is to draw each action [n, A]; zeros where nothing is legal."""
+    allowed = np.where(legal, logits.astype(np.float64), -np.inf)
+    best = allowed.argmax(axis=1)[:, None]  # the first of equals, as there
+    if temperature == 0.0:
+        weight = np.where(legal & (np.arange(legal.shape[1]) == best), 1.0, 0.0)
+    else:
+        weight = np.exp((allowed - np.take_along_axis(logits, best, axis=1)) / temperature)
+    likely: NDArray[np.float64] = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1.0)  # the best one's is 1
+    return likely
 
 
 @kernel

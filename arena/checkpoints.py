@@ -1,4 +1,4 @@
-"""Checkpoints: `resume/<number>/` with arrays, and a manifest that is written last and holds every file's sha256.
+"""Checkpoints: `resume/<number>/` with arrays, and a manifest, written last, with the sha256 of every file and itself.
 
 The folder appears under its name only when complete, so the newest one is whole, or damaged later; then the one before
 it serves.
@@ -32,6 +32,7 @@ def save(folder: Path, record: Mapping[str, Any], arrays: Mapping[str, Mapping[s
             digests[name] = files.digest(packed)
             files.write(temporary / f"{name}.safetensors", packed)
         manifest = {"schema": SCHEMA, "record": record, "files": digests}
+        manifest["sha256"] = _digest(manifest)
         files.write(temporary / "manifest.json", json.dumps(manifest).encode())
         final = folder / f"{number:08d}"
         temporary.rename(final)
@@ -57,19 +58,26 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Arrays], list[str]]:
             wrong.append(str(error))
             continue
         return record, arrays, wrong
-    reason = " ".join(wrong) or "Nothing was saved yet."
+    reason = " ".join(wrong) or f"Nothing was saved yet: delete {folder.parent} and launch it anew."
     raise DamagedFile(f"There is no checkpoint in {folder} to go on from. {reason}")
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], dict[str, Arrays]]:
     manifest = files.read_json(folder / "manifest.json")
     if manifest.get("schema") != SCHEMA:
-        raise DamagedFile(f"{folder} has schema {manifest.get('schema')}; this version reads schema {SCHEMA}.")
+        raise DamagedFile(f"{folder} has schema {manifest.get('schema')!r}; this version reads schema {SCHEMA}.")
+    if manifest.pop("sha256", None) != _digest(manifest):
+        raise DamagedFile(f"{folder / 'manifest.json'} is damaged: it is not what was written.")
     arrays = {}
     for name, sha256 in manifest["files"].items():
         path = folder / f"{name}.safetensors"
         arrays[name], _ = files.unpack(files.read(path, sha256), path)
     return manifest["record"], arrays
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Of a manifest's content, whether it is about to be written or was read."""
+    return files.digest(json.dumps(manifest).encode())
 
 
 def _numbers(folder: Path) -> list[int]:

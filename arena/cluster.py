@@ -1,9 +1,13 @@
 """The Ray backend: rollouts and learners in actors of their own, on this machine or on a cluster.
 
-Actors never restart themselves. An actor that dies, or does not answer in time, is replaced here: the new one is told
-the league and the present weights before its first order, and what the old one was doing is reported as `Lost`. So no
-result is counted twice, and none that was reported is lost. Trajectories are returned, not put, so they outlive the
-actor that made them.
+Actors never restart themselves. A rollout actor that dies, or does not answer in time, is replaced here: the new one is
+told the league and the present weights before its first order, and what the old one was doing is reported as `Lost`. So
+no result is counted twice, and none that was reported is lost. Trajectories are returned, not put, so they outlive the
+actor that made them. A learner that dies ends the run, which goes on from its checkpoint with --resume: only the loop
+knows what else to turn back.
+
+Whoever can reach Ray's ports with this user's token can run code here, by design. They are open on all interfaces (Ray
+2.60 does so whatever address it is given), so the token is always asked for, and kept private.
 
 This is the only module that imports Ray.
 """
@@ -11,16 +15,23 @@ This is the only module that imports Ray.
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
-# Both must be set before Ray is imported: tasks hang under `uv run` otherwise, and without the token of this user
-# anybody who reaches the machine could run code in the actors.
+# Ray reads these when it is imported. Tasks hang under `uv run` without the first.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+if "ray" not in sys.modules:  # where it is, `ray.init` still turns tokens on, but not if this says so too late
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 
@@ -37,9 +48,18 @@ from leagues.core import Player
 IN_FLIGHT: dict[Pool, int] = {"train": 2, "rate": 1}
 """Orders that an actor holds: a second one waits while it plays the first, so it never waits for us."""
 
+STARTS = 120.0
+"""Seconds that a new actor may take, on a busy machine, before its first order is expected to be under way."""
+
 
 class ClusterError(UserError):
-    """The actors cannot be started, or die again and again. The message says what to do."""
+    """The actors cannot be started. The message says what to do."""
+
+
+class ActorLost(ClusterError):
+    """An actor died that cannot be replaced, or died again and again."""
+
+    exit_code = 1
 
 
 class RolloutActor:
@@ -54,12 +74,7 @@ class RolloutActor:
         piece: int,
         most: float,
     ) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        for name, factory in known.items():
-            if name not in games.names():
-                games.register(name, factory)
+        _settle(known)
         self._refs: dict[str, Any] = {}
         made = games.make(game)
         self._cast = Cast(made.spec, configs, lambda player: ray.get(self._refs[player]))
@@ -91,12 +106,7 @@ class LearnerActor:
     def __init__(
         self, game: str, known: Mapping[str, Any], name: str, number: int, config: AgentConfig, seed: int, device: str
     ) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        for other, factory in known.items():
-            if other not in games.names():
-                games.register(other, factory)
+        _settle(known)
         self._apprentice = Apprentice.make(name, number, games.make(game).spec, config, seed, device)
 
     def update(self, *played: Any) -> tuple[tuple[dict[str, float], int], Any]:
@@ -114,13 +124,25 @@ class LearnerActor:
         return self._apprentice.updates
 
 
+def _settle(known: Mapping[str, Any]) -> None:
+    """Make a new process like the driver: one thread to each, and the games that were registered there."""
+    import torch
+
+    torch.set_num_threads(1)
+    for name, factory in known.items():
+        if name not in games.names():
+            games.register(name, factory)
+
+
 @dataclass(slots=True)
 class Worker:
     """A rollout actor and the orders it holds."""
 
     pool: Pool
-    actor: Any
+    actor: Any = None  # None until it is first needed
     orders: dict[Any, tuple[Order, Any, float]] = field(default_factory=dict)  # report ref -> order, rest, deadline
+    proven: bool = False  # this actor has carried out an order
+    deaths: int = 0  # of actors in this place, since one carried out an order
     ready_at: float = 0.0  # a replacement takes no orders before
 
 
@@ -128,46 +150,48 @@ class RayBackend:
     """Rollout actors in two pools, and an actor for each learner."""
 
     def __init__(self, config: RunConfig, device: str, warn: Callable[[str], None]) -> None:
-        self._config, self._device, self._warn = config, device, warn
+        self._config, self._warn = config, warn
         self._configs = {name: settings.agent for name, settings in config.league.learners.items()}
-        self._deaths = 0  # of rollout actors, since one last carried out an order
         self._entered: dict[str, tuple[Player, list[Any]]] = {}
         self._published: dict[str, tuple[Handle, int]] = {}
         self._updates: dict[Any, tuple[str, Any]] = {}  # report ref -> learner, weights ref
-        gpus = config.cluster.learner.gpus or (1.0 if device == "cuda" else 0.0)
-        self._connect(gpus)
-        self._rollout_actor = ray.remote(num_cpus=config.cluster.rollout.cpus, max_restarts=0)(RolloutActor)
-        learner_actor = ray.remote(num_cpus=config.cluster.learner.cpus, num_gpus=gpus, max_restarts=0)(LearnerActor)
-        self._learners = {
-            name: learner_actor.remote(config.game, games.registered(), name, number, agent, config.seed, device)
-            for number, (name, agent) in enumerate(self._configs.items())
-        }
-        sizes: dict[Pool, int] = {"train": config.rollout.workers, "rate": max(1, config.rating.workers)}
-        self._workers = [Worker(pool, self._start(pool)) for pool, size in sizes.items() for _ in range(size)]
-        for name, learner in self._learners.items():
-            self.publish(name, learner.weights.remote(), 0)
+        room, gpus = config.cluster, config.cluster.learner.gpus or (1.0 if device == "cuda" else 0.0)
+        with ExitStack() as stack:
+            stack.callback(ray.shutdown)
+            connect(config, gpus)
+            self._rollout_actor = ray.remote(num_cpus=room.rollout.cpus, max_restarts=0)(RolloutActor)
+            learner_actor = ray.remote(num_cpus=room.learner.cpus, num_gpus=gpus, max_restarts=0)(LearnerActor)
+            self._learners = {
+                name: learner_actor.remote(config.game, games.registered(), name, number, agent, config.seed, device)
+                for number, (name, agent) in enumerate(self._configs.items())
+            }
+            self._workers = [Worker("train", self._start("train")) for _ in range(config.rollout.workers)]
+            # Raters start with the first rating match: the cores have enough to do until then.
+            self._workers += [Worker("rate") for _ in range(max(1, config.rating.workers))]
+            for name, learner in self._learners.items():
+                self.publish(name, learner.weights.remote(), 0)
+            stack.pop_all()  # from here on `close` shuts down
 
     def enter(self, player: Player, frozen: Frozen | None) -> None:
         self._entered[player.id] = (player, [] if frozen is None else [ray.put(frozen)])
-        for worker in self._workers:
-            worker.actor.enter.remote(*self._entered[player.id])
+        for actor in self._actors():
+            actor.enter.remote(*self._entered[player.id])
 
     def publish(self, learner: str, weights: Handle, version: int) -> None:
         self._published[learner] = (weights, version)
-        for worker in self._workers:
-            worker.actor.publish.remote(learner, weights, version)
+        for actor in self._actors():
+            actor.publish.remote(learner, weights, version)
 
     def room(self, pool: Pool) -> int:
-        now = monotonic()
-        return sum(IN_FLIGHT[pool] - len(w.orders) for w in self._workers if w.pool == pool and w.ready_at <= now)
+        return sum(IN_FLIGHT[pool] - len(worker.orders) for worker in self._ready_workers(pool))
 
     def submit(self, pool: Pool, order: Order) -> None:
-        now = monotonic()
-        free = [worker for worker in self._workers if worker.pool == pool and worker.ready_at <= now]
-        worker = min(free, key=lambda worker: len(worker.orders))
+        worker = min(self._ready_workers(pool), key=lambda worker: len(worker.orders))
+        if worker.actor is None:
+            worker.actor = self._start(pool)
         report, rest = worker.actor.run.options(num_returns=2).remote(order)
         patience = self._config.rollout.patience * (1 + len(worker.orders))
-        worker.orders[report] = (order, rest, now + patience)
+        worker.orders[report] = (order, rest, monotonic() + patience + (0.0 if worker.proven else STARTS))
 
     def learn(self, learner: str, trajectories: Sequence[Handle]) -> None:
         report, weights = self._learners[learner].update.options(num_returns=2).remote(*trajectories)
@@ -180,9 +204,7 @@ class RayBackend:
             return []
         ray.wait(waiting, timeout=timeout)
         done = set(ray.wait(waiting, num_returns=len(waiting), timeout=0)[0])
-        events: list[Event] = []
-        for ref in [ref for ref in self._updates if ref in done]:
-            events.append(self._learned(ref))
+        events: list[Event] = [self._learned(ref) for ref in list(self._updates) if ref in done]
         for worker in self._workers:
             events += self._played(worker, done)
         return events
@@ -191,42 +213,29 @@ class RayBackend:
         return self._published[learner][0]
 
     def fetch(self, handle: Handle) -> Any:
-        return ray.get(handle)
+        return _from_learner(handle)
 
     def state(self) -> dict[str, Arrays]:
-        return {f"learner.{name}": ray.get(learner.state.remote()) for name, learner in self._learners.items()}
+        return {f"learner.{name}": _from_learner(learner.state.remote()) for name, learner in self._learners.items()}
 
     def restore(self, state: Mapping[str, Arrays]) -> None:
         for name, learner in self._learners.items():
-            updates = ray.get(learner.restore.remote(state[f"learner.{name}"]))
+            updates = _from_learner(learner.restore.remote(state[f"learner.{name}"]))
             self.publish(name, learner.weights.remote(), updates)
 
     def close(self) -> None:
         ray.shutdown()
 
-    def _connect(self, gpus: float) -> None:
-        config, cluster = self._config, self._config.cluster
-        workers = config.rollout.workers + max(1, config.rating.workers)
-        cpus = workers * cluster.rollout.cpus + len(self._configs) * cluster.learner.cpus
-        if os.environ.get("RAY_AUTH_MODE") != "token":
-            raise ClusterError("RAY_AUTH_MODE must be 'token': without it anybody on the network could run code here.")
-        if cluster.address is None:
-            # Actors here share the cores as processes do: more of them than cores is allowed, as is one core.
-            ray.init(
-                num_cpus=max(round(cpus + 0.5), os.cpu_count() or 1), include_dashboard=False, log_to_driver=False,
-                logging_level="ERROR", configure_logging=True,
-            )  # fmt: skip
-            return
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        there = ray.cluster_resources()
-        for what, needed in (("CPU", cpus), ("GPU", gpus * len(self._configs))):
-            if there.get(what, 0) < needed:
-                raise ClusterError(
-                    f"The cluster at {cluster.address} has {there.get(what, 0):g} {what}s, but this run needs"
-                    f" {needed:g}: lower rollout.workers or rating.workers, or cluster.*.{what.lower()}s."
-                )
+    def _actors(self) -> list[Any]:
+        """The rollout actors that there are."""
+        return [worker.actor for worker in self._workers if worker.actor is not None]
+
+    def _ready_workers(self, pool: Pool) -> list[Worker]:
+        now = monotonic()
+        return [worker for worker in self._workers if worker.pool == pool and worker.ready_at <= now]
 
     def _start(self, pool: Pool) -> Any:
+        """A new rollout actor, which knows of the league and has the present weights before its first order."""
         config = self._config
         rows = config.rollout.rows if pool == "train" else config.rating.rows
         actor = self._rollout_actor.remote(
@@ -240,53 +249,44 @@ class RayBackend:
 
     def _learned(self, ref: Any) -> Learned:
         learner, weights = self._updates.pop(ref)
-        try:
-            metrics, version = ray.get(ref)
-        except ray.exceptions.RayActorError as error:
-            raise ClusterError(
-                f"The process of learner {learner} died: {_first_line(error)} Run the same command with --resume to go"
-                " on from the last checkpoint."
-            ) from error
-        except ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
+        metrics, version = _from_learner(ref)
         return Learned(learner, weights, version, metrics)
 
     def _played(self, worker: Worker, done: set[Any]) -> list[Event]:
+        """What `worker` brought; its orders as `Lost` where its actor has died, or is past a deadline."""
         events: list[Event] = []
         for ref in [ref for ref in worker.orders if ref in done]:
-            if ref not in worker.orders:  # its actor was replaced meanwhile
-                continue
-            order, rest, _ = worker.orders[ref]
             try:
                 batch, recorded = ray.get(ref)
             except ray.exceptions.RayActorError as error:
-                events += self._replace(worker, _first_line(error))
-                break
+                if error.actor_init_failed:
+                    raise ActorLost(_not_started("rollout actor", error)) from None
+                return events + self._replace(worker, _end_of(error))
             except ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None
-            del worker.orders[ref]
-            self._deaths = 0
+                raise _cause(error) from None
+            order, rest, _ = worker.orders.pop(ref)
+            worker.proven, worker.deaths = True, 0
             events.append(Played(worker.pool, order, batch, rest, recorded))
         if any(deadline < monotonic() for _, _, deadline in worker.orders.values()):
-            ray.kill(worker.actor)
-            events += self._replace(worker, f"no answer within {self._config.rollout.patience:g} seconds")
+            return events + self._replace(worker, f"no answer within {self._config.rollout.patience:g} seconds")
         return events
 
     def _replace(self, worker: Worker, reason: str) -> list[Event]:
-        """A new actor for a dead one, later each time in a row; its orders are lost."""
-        self._deaths += 1
+        """A new actor for a dead or silent one, later each time in a row; its orders are lost."""
+        ray.kill(worker.actor)  # it may be alive where the network, or a game, keeps it from answering
+        worker.deaths += 1
         game, most = self._config.game, self._config.rollout.restarts
-        if self._deaths > most:
-            raise ClusterError(
-                f"Rollout actors playing {game} died {self._deaths} times in a row, the last with: {reason} Try"
-                f" `arena check {game}`, or rollout.workers=0 to see the error in this process."
+        if worker.deaths > most:
+            raise ActorLost(
+                f"A rollout actor playing {game} died {worker.deaths} times in a row, more than rollout.restarts"
+                f" ({most}) allows. The last time: {reason}. Try `arena check {game}`, or rollout.workers=0 to see what"
+                " happens in this process."
             )
         lost: list[Event] = [Lost(worker.pool, order, reason) for order, _, _ in worker.orders.values()]
-        worker.orders.clear()
-        delay = 0.0 if self._deaths == 1 else min(0.5 * 2 ** (self._deaths - 2), 30.0)
         self._warn(f"A rollout actor died ({reason}); a new one takes over.")
-        worker.actor = self._start(worker.pool)
-        worker.ready_at = monotonic() + delay
+        delay = 0.0 if worker.deaths == 1 else min(0.5 * 2 ** (worker.deaths - 2), 30.0)
+        worker.actor, worker.proven, worker.ready_at = self._start(worker.pool), False, monotonic() + delay
+        worker.orders.clear()
         return lost
 
     def _wait_for_replacements(self, timeout: float) -> None:
@@ -296,6 +296,96 @@ class RayBackend:
             sleep(min(soonest, timeout))
 
 
+def connect(config: RunConfig, gpus: float) -> None:
+    """Start Ray on this machine, or reach the cluster that `config` names; each learner asks for `gpus`.
+
+    Raises ClusterError where there is no such cluster, it has too little room, or it would be open to everybody.
+    """
+    cluster, learners = config.cluster, len(config.league.learners)
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        raise ClusterError(
+            f"RAY_AUTH_MODE is {os.environ['RAY_AUTH_MODE']!r}: anybody on the network could run code in the actors."
+            " Unset it, or set it to 'token'."
+        )
+    cpus = (config.rollout.workers + max(1, config.rating.workers)) * cluster.rollout.cpus
+    cpus += learners * cluster.learner.cpus
+    _keep_token_private()
+    ours = signal.getsignal(signal.SIGTERM)
+    if cluster.address is None:
+        # As many cores as the actors ask for, whatever this machine has: here they share it as processes do. More
+        # would have Ray start as many idle processes.
+        ray.init(
+            address="local", num_cpus=max(1, ceil(cpus)), include_dashboard=False, log_to_driver=False,
+            logging_level="ERROR",
+        )  # fmt: skip
+    else:
+        try:
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise ClusterError(
+                f"cluster.address: the cluster at {cluster.address} cannot be reached: {_first_line(error)} Start one"
+                " with `RAY_AUTH_MODE=token ray start --head`, or leave cluster.address out to run on this machine."
+            ) from error
+    if threading.current_thread() is threading.main_thread() and ours is not None:
+        signal.signal(signal.SIGTERM, ours)  # ray.init has put its own there, which ends the run without saving
+    _require({"CPU": cpus, "GPU": gpus * learners}, cluster.address)
+
+
+def _require(needed: Mapping[str, float], address: str | None) -> None:
+    """Raises ClusterError where Ray does not have as much of something: actors would wait for it for ever."""
+    there = ray.cluster_resources()
+    for what, amount in needed.items():
+        if there.get(what, 0) < amount:
+            raise ClusterError(
+                f"{'This machine' if address is None else f'The cluster at {address}'} has {there.get(what, 0):g}"
+                f" {what}s for actors, but this run asks for {amount:g}: lower rollout.workers or rating.workers, or"
+                f" cluster.rollout.{what.lower()}s or cluster.learner.{what.lower()}s, of which a fraction will do."
+            )
+
+
+def _keep_token_private() -> None:
+    """Ray would make the file of its token readable for everybody on this machine; into one that is there it writes."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return  # kept elsewhere, by the user
+    path = Path.home() / ".ray" / "auth_token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+
+
+def _from_learner(ref: Any) -> Any:
+    """What a learner's actor returned. Raises ActorLost where it has died, and whatever it raised itself."""
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayActorError as error:
+        if error.actor_init_failed:
+            raise ActorLost(_not_started("learner", error)) from None
+        raise ActorLost(
+            f"The process of a learner ended: {_end_of(error)}. Launch the run again with --resume, to go on from its"
+            " last checkpoint."
+        ) from None
+    except ray.exceptions.RayTaskError as error:
+        raise _cause(error) from None
+
+
+def _cause(error: Any) -> BaseException:
+    """What an actor raised: as it is where its message says all, with the actor's traceback where it does not."""
+    raised: BaseException = error.cause if isinstance(error.cause, UserError) else error
+    return raised
+
+
+def _not_started(what: str, error: Exception) -> str:
+    """The actor's own traceback, without Ray's line above it."""
+    return f"A {what} could not be started.\n{str(error).partition(chr(10))[2]}"
+
+
+def _end_of(error: Exception) -> str:
+    """What of Ray's many lines says how an actor ended."""
+    said = str(error).partition("Worker exit detail: ")[2].partition(" Some common causes")[0].splitlines()
+    if not said or "connection error code 2" in said[0]:
+        return "it crashed, was killed, or had no memory left"
+    return said[0].rstrip(".")
+
+
 def _first_line(error: Exception) -> str:
-    """Ray's messages run over many lines; the first says what happened."""
-    return str(error).strip().splitlines()[0]
+    return str(error).strip().partition("\n")[0]

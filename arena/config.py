@@ -70,7 +70,7 @@ class LearnerSettings(Section):
 class LeagueSettings(Section):
     learners: Annotated[dict[LearnerName, LearnerSettings], Field(min_length=1)]
     fixed: tuple[str, ...] = ("random",)  # scripted members
-    decay: Share = 0.99  # of older games in the win rates of learners, for each newer one
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.99  # of older games in the win rates of learners, for each newer one
 
     @model_validator(mode="after")
     def _known(self) -> LeagueSettings:
@@ -136,7 +136,7 @@ class RunConfig(Section):
     rating: RatingSettings = RatingSettings()
     stop: StopSettings = StopSettings()
     checkpoint: PositiveFloat = 1.0  # minutes between checkpoints; in-process runs also take one at every snapshot
-    most_failed: Share = 0.1  # share of games whose environment may break before the run ends
+    most_failed: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of games whose environment may break, before it ends
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
 

@@ -54,8 +54,10 @@ def pack(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str] | None = N
     """Named arrays, and a few words about them, as a safetensors file. The same arrays give the same bytes."""
     from safetensors.numpy import save
 
-    # safetensors writes an array's memory as it lies, so a view must be made contiguous first.
-    return save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, dict(about or {}))
+    # safetensors writes an array's memory as it lies, so a view must be made contiguous first; and it writes words in
+    # an order that changes from call to call, so they go in as one.
+    words = {"about": json.dumps(dict(about or {}), sort_keys=True)}
+    return save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, words)
 
 
 def unpack(content: bytes, path: Path) -> tuple[Arrays, dict[str, str]]:
@@ -66,7 +68,8 @@ def unpack(content: bytes, path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         arrays = load(content)
         size = int.from_bytes(content[:8], "little")
-        about: dict[str, str] = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        words = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        about: dict[str, str] = json.loads(words.get("about", "{}"))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path} is not a weights file of this platform, or it was cut short: {error}") from None
     return arrays, about

@@ -73,9 +73,9 @@ def load(reference: str, game: str | None = None) -> Loaded:
         if settings:
             raise PlayerError(f"{name} takes no settings after a question mark: {settings} was given.")
         return Loaded(reference, made, _scripted(name))
-    folder, colon, player = name.rpartition(":")
-    if not colon or not Path(folder).exists():
-        raise PlayerError(_no_such(name, folder if colon else name))
+    folder, _, player = name.rpartition(":")
+    if not folder or not Path(folder).exists():
+        raise PlayerError(_no_such(name, folder or name))
     with look(Path(folder)) as run:
         if game is not None and make(game).spec.name != run.game.spec.name:
             raise PlayerError(f"{reference} plays {run.game.spec.name}, not {game}.")

@@ -21,7 +21,7 @@ from agents.scripted import Random
 from arena.files import Arrays
 from arena.match import Table, choice_keys
 from arena.recorder import CUT, TERMINATED, Recorder
-from games import NO_ACTION, Decisions, Game, Keys
+from games import NO_ACTION, Decisions, Game, GameError, Keys
 from games.keys import OPENING, mix
 from leagues.core import Match, Result
 
@@ -277,7 +277,10 @@ class Rollout:
         return arrays
 
     def restore(self, state: Arrays) -> None:
-        """Continue from what `state` gave; the boards are played again from their keys and moves."""
+        """Continue from what `state` gave; the boards are played again from their keys and moves.
+
+        Raises GameError where a game goes another way in that.
+        """
         record = json.loads(state["record"].tobytes())
         matches = [Match(**fields | {"players": tuple(fields["players"])}) for fields in record["matches"]]
         self._matches = {match.id: match for match in matches}
@@ -286,13 +289,28 @@ class Rollout:
         self._lineup, self._match = state["lineup"].copy(), state["match"].copy()
         self._number, self._opening = state["number"].copy(), state["opening"].copy()
         self._table = Table(self.game, state["keys"])
-        self._table.replay(state["moves"], state["steps"])
+        self._replay(state["moves"], state["steps"])
         self._table.returns[:] = state["returns"]
         self._memory = {name[7:]: array.copy() for name, array in state.items() if name.startswith("memory.")}
         kept = {name.removeprefix("recorder."): a for name, a in state.items() if name.startswith("recorder.")}
         if kept:
             self._recorder = Recorder(self.game.spec, len(self._rows))
             self._recorder.restore(kept)
+
+    def _replay(self, moves: NDArray[np.int16], steps: NDArray[np.int64]) -> None:
+        reason = "a game ended early."
+        try:
+            self._table.replay(moves, steps)
+        except GameError as error:
+            reason = str(error)
+        else:
+            if not self._table.over[self._match != IDLE].any():
+                return
+        name = self.game.spec.name
+        raise GameError(
+            f"{name} does not replay from its key and moves, so its games under way cannot be gone on with: {reason}"
+            f" Try `arena check {name}`; its run can be resumed with rollout.workers=1, without these games."
+        )
 
 
 def failing(batch: Batch, most: float) -> bool:

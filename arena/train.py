@@ -83,6 +83,7 @@ class Training:
         self.voids = 0
         self.lost = 0
         self.ending = False  # no further updates begin
+        self.save_due = False
         self.elapsed_before = 0.0  # seconds, of the run before it was resumed
         self.began = self.saved_at = monotonic()
         self.recent: dict[str, float] = {}  # of the last update's metrics, what a person watches
@@ -112,10 +113,18 @@ class Training:
                     self.take_learned(event)
                 case Lost():
                     self.take_lost(event)
+        if self.save_due:  # only now: several learners may have made their updates by the same moment
+            self.save()
         self.show()
 
     def send_orders(self) -> None:
-        """Training orders while there is room and no learner is far ahead of its learning; rating orders due."""
+        """Rating orders that are due; training orders while there is room and no learner is far ahead of its learning.
+
+        Rating comes first: in-process both share one room, which training always fills.
+        """
+        while self.rating_debt and self.backend.room("rate"):
+            self.rating_debt -= 1
+            self.submit_rating(self.run.config.rating.matches)
         while self.backend.room("train"):
             name, pile = min(self.piles.items(), key=lambda item: item[1].ahead)
             if pile.ahead >= MOST_AHEAD:
@@ -125,9 +134,6 @@ class Training:
             matches = self.league.propose(name, self.run.config.rollout.matches)
             self.submit("train", Order(tuple(matches), decisions, tuple(self.piles)))
             pile.ordered += decisions
-        while self.rating_debt and self.backend.room("rate"):
-            self.rating_debt -= 1
-            self.submit_rating(self.run.config.rating.matches)
 
     def take_played(self, event: Played) -> None:
         """Results to the ledger, then to the league; trajectories to the piles."""
@@ -173,7 +179,7 @@ class Training:
             self.rating_debt = min(self.rating_debt + 1, 2)
         self.maybe_learn(event.learner, pile)
         if due or monotonic() - self.saved_at > 60 * self.run.config.checkpoint:
-            self.save()
+            self.save_due = True
 
     def take_lost(self, event: Lost) -> None:
         """An actor died with this order: its games are gone, and were never counted."""
@@ -232,7 +238,10 @@ class Training:
             self.rating_out += 1
 
     def save(self) -> None:
-        """A checkpoint: what the ledger does not hold, and how far it and the metrics had come."""
+        """A checkpoint: what the ledger does not hold, and how far it and the metrics had come.
+
+        Raises RunError where the disk does not take it.
+        """
         record = {
             "sequence": self.run.ledger.told,
             "offset": self.tracker.offset,
@@ -242,13 +251,25 @@ class Training:
             "voids": self.voids,
             "rating_debt": self.rating_debt,
             "elapsed": self.elapsed,
-            "exact": isinstance(self.backend, InProcess),
+            "exact": self.exactly(),
             "learners": {
                 name: {"version": pile.version, "decisions": pile.decisions} for name, pile in self.piles.items()
             },
         }
-        checkpoints.save(self.run.resume_folder, record, self.backend.state() | self.piled())
-        self.saved_at = monotonic()
+        try:
+            checkpoints.save(self.run.resume_folder, record, self.backend.state() | self.piled())
+        except OSError as error:
+            raise RunError(
+                f"A checkpoint could not be written to {self.run.resume_folder}: {error.strerror}. The one before it is"
+                f" kept: make room, then go on with --resume."
+            ) from error
+        self.saved_at, self.save_due = monotonic(), False
+
+    def exactly(self) -> dict[str, Any] | None:
+        """The settings with which an in-process run continues bit for bit; None where games under way are lost."""
+        if not isinstance(self.backend, InProcess):
+            return None
+        return self.run.config.model_dump(mode="json", include={"rollout", "rating"})
 
     def piled(self) -> dict[str, Arrays]:
         """Trajectories that wait for their learner; in-process only, as they are gone with Ray's actors."""
@@ -280,10 +301,11 @@ class Training:
             self.backend.enter(player, None)
 
     def resume(self, record: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> None:
-        """Go on from a checkpoint."""
-        exact = record["exact"] and isinstance(self.backend, InProcess)
-        upto = record["sequence"] if exact else None
+        """Go on from a checkpoint. Raises RunError where it is not this run's."""
+        exact = record["exact"] is not None and record["exact"] == self.exactly()
         ledger = self.run.ledger
+        upto = record["sequence"] if exact else None
+        ledger.told = record["sequence"] if exact else ledger.sequence
         for player in ledger.players(upto).values():
             self.league.enter(player)
             if not player.live:
@@ -292,7 +314,10 @@ class Training:
         self.league.next_match = record["next_match"] if exact else ledger.next_match()
         self.updates, self.games, self.voids = record["updates"], record["games"], record["voids"]
         self.rating_debt, self.elapsed_before = record["rating_debt"], record["elapsed"]
-        self.backend.restore(arrays)
+        try:
+            self.backend.restore(arrays if exact else {name: a for name, a in arrays.items() if name != "rollout"})
+        except (KeyError, ValueError) as error:
+            raise RunError(f"The checkpoint in {self.run.resume_folder} is not this run's: {error}") from None
         for name, pile in self.piles.items():
             pile.version = record["learners"][name]["version"]
             pile.decisions = record["learners"][name]["decisions"]

@@ -111,11 +111,14 @@ def spec_of(name: str) -> GameSpec:
 
 
 def _resolved(factory: str | Callable[..., Any]) -> Any:
-    """The factory itself, imported where only its place is known."""
+    """The factory itself, imported where only its place is known. Raises GameError where it is not there."""
     if not isinstance(factory, str):
         return factory
     module, _, attribute = factory.partition(":")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise GameError(f"The game at {factory} cannot be imported: {error}") from error
 
 
 def _known() -> dict[str, str | Callable[..., Any]]:

@@ -109,13 +109,16 @@ class Lifted:
                 board.failure = self._describe(error, "was asked who acts")
         if asked:
             self._mark(states, out, np.array(asked), np.diff([*begins, len(allowed)]), np.frombuffer(allowed, np.int64))
-        if not np.isfinite(np.add.reduce(observation, axis=None)):
-            self._void_unfinite(states, observation)
+        for seen, what in ((observation, "an observation"), (state, "a global state")):
+            if seen is not None and not np.isfinite(np.add.reduce(seen, axis=None)):
+                self._void_unfinite(states, seen, what)
         for row, board in enumerate(states):
             if board.failure is not None:
                 observation[row] = 0
                 out.legal[row] = False
                 out.active[row] = False
+                if state is not None:
+                    state[row] = 0
         return out
 
     def observe(self, states: list[Board], rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:
@@ -210,6 +213,14 @@ class Lifted:
         """Write who acts, `asked` [n, 2] as (row, slot), and what each may do: the next `counts` [n] of `allowed`."""
         rows, slots = asked.T
         out.active[rows, slots] = True
+        seats = out.seat[rows, slots]
+        for i in np.flatnonzero((seats < 0) | (seats >= self.spec.seats) | (counts == 0)).tolist():
+            board = states[rows[i]]
+            board.failure = board.failure or (
+                f"{self.spec.name} leaves seat {seats[i]} no legal action at step {board.steps}."
+                if 0 <= seats[i] < self.spec.seats
+                else f"{self.spec.name} asks seat {seats[i]} to act at step {board.steps}; there are {self.spec.seats}."
+            )
         whose = np.repeat(np.arange(len(asked)), counts)
         wrong = (allowed < 0) | (allowed >= self.spec.actions)
         for i in np.flatnonzero(wrong).tolist():
@@ -220,11 +231,12 @@ class Lifted:
         whose, allowed = whose[~wrong], allowed[~wrong]
         out.legal[rows[whose], slots[whose], allowed] = True
 
-    def _void_unfinite(self, states: list[Board], observation: NDArray[np.float32]) -> None:
-        bad = ~np.isfinite(observation.reshape(len(states), -1)).all(axis=1)
+    def _void_unfinite(self, states: list[Board], seen: NDArray[np.float32], what: str) -> None:
+        bad = ~np.isfinite(seen.reshape(len(states), -1)).all(axis=1)
         for row in np.flatnonzero(bad).tolist():
             board = states[row]
-            board.failure = f"{self.spec.name} gave an observation that is not finite at step {board.steps}."
+            if not board.over:
+                board.failure = f"{self.spec.name} gave {what} that is not finite at step {board.steps}."
 
     def _describe(self, error: Exception, when: str) -> str:
         return f"{self.spec.name} raised {type(error).__name__} when it {when}: {error}"

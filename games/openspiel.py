@@ -144,7 +144,7 @@ def _wrap(reference: str, game: Any, tensor: str | None) -> Lifted:
         perfect_information=kind.information == pyspiel.GameType.Information.PERFECT_INFORMATION,
         stochastic=kind.chance_mode != pyspiel.GameType.ChanceMode.DETERMINISTIC,
         payoff=payoff,
-        bounds=(game.min_utility(), game.max_utility()),
+        bounds=(float(game.min_utility()), float(game.max_utility())),
         searchable=True,
     )
     rules = Rules(

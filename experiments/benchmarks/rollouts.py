@@ -3,7 +3,7 @@
 A decision is one active slot: asked for, answered with a random legal action, and played; games that end are restarted.
 Games take turns, repeat after repeat, so that a slow minute of the machine falls on all of them; the median counts.
 
-    python experiments/benchmarks/games.py [--games NAME ...] [--batch 256] [--seconds 0.5] [--repeats 7] [--json]
+    python experiments/benchmarks/rollouts.py [--games NAME ...] [--batch 256] [--seconds 0.5] [--repeats 7] [--json]
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-# This file is called as the package that it measures: run by its path, it would import itself.
-sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 # One core is measured: NumPy's and numba's threads would only disturb it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
