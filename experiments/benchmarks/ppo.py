@@ -23,19 +23,19 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
-import games  # noqa: E402
-from agents.core import Trajectories  # noqa: E402
-from agents.credit import advantages  # noqa: E402
-from agents.networks import NetworkConfig, PolicyValueNet  # noqa: E402
-from agents.ppo import PPOConfig  # noqa: E402
-from arena.backend import Apprentice, Cast  # noqa: E402
-from arena.rollout import Order, Rollout  # noqa: E402
-from arena.store import Frozen  # noqa: E402
-from leagues.core import Match  # noqa: E402
+import games
+from agents.core import Trajectories
+from agents.credit import advantages
+from agents.networks import NetworkConfig, PolicyValueNet
+from agents.ppo import PPOConfig
+from arena.backend import Apprentice, Cast
+from arena.rollout import Order, Rollout
+from arena.store import Frozen
+from leagues.core import Match
 
 LEARNER = "main"
 

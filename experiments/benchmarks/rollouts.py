@@ -20,11 +20,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import games  # noqa: E402
-from games import NO_ACTION, Decisions, Game  # noqa: E402
-from games.keys import NATURE, mix  # noqa: E402
+import games
+from games import NO_ACTION, Decisions, Game
+from games.keys import NATURE, mix
 
 GAMES = (
     "connect_four",
