@@ -51,16 +51,19 @@ from games.keys import CHOICE, SEARCH, mix
 
 VERSION = 1  # of the definition above; belongs into the record of every player of this kind
 MEMORY = 256 * 2**20  # bytes that the trees searched side by side may take
+MOST = 1_000_000  # simulations: a tree of one game must fit into memory too
 
 
 class MCTS:
-    """UCT with `simulations` rollouts a move. Raises ValueError where `simulations` is not at least 1."""
+    """UCT with `simulations` rollouts a move. Raises ValueError where `simulations` is not from 1 to `MOST`."""
 
     memory: tuple[int, ...] | None = None
 
     def __init__(self, simulations: int) -> None:
         if simulations < 1:
             raise ValueError(f"mcts needs at least 1 simulation a move, not {simulations}; mcts:100 is a fair start.")
+        if simulations > MOST:
+            raise ValueError(f"mcts can make at most {MOST:,} simulations a move, not {simulations:,}.")
         self.simulations = simulations
 
     @staticmethod

@@ -32,7 +32,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=True))
     except UserError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -74,8 +74,10 @@ def match(
     a: Annotated[str, typer.Argument(help="A player, as in runs/c4:main@3, runs/c4:best or mcts:200.")],
     b: Annotated[str, typer.Argument(help="Whom it meets.")],
     game: Annotated[str | None, typer.Option(help="What they play; a run's player knows it.")] = None,
-    games: Annotated[int, typer.Option(help="How many, in pairs with seats swapped.")] = 100,
-    opening: Annotated[int | None, typer.Option(help="Random plies first; 2 unless given, where that helps.")] = None,
+    games: Annotated[int, typer.Option(min=1, help="How many, in pairs with seats swapped.")] = 100,
+    opening: Annotated[
+        int | None, typer.Option(min=0, help="Random plies first; 2 unless given, where that helps.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same games.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +146,7 @@ def games(
 @app.command()
 def check(
     game: Annotated[str, typer.Argument(help="A game, as in openspiel/go?board_size=9.")],
-    games: Annotated[int, typer.Option(help="Random games to play.")] = 100,
+    games: Annotated[int, typer.Option(min=1, help="Random games to play.")] = 100,
     seed: Annotated[int, typer.Option(help="Of those games.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -1,21 +1,68 @@
-"""The settings of a run, as its YAML file gives them. Every field has a default except the game and who learns."""
+"""The settings of a run, as its YAML file gives them.
+
+Every field has a default except the game, who learns, and when it is over.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from agents.kinds import SUPPORTS, AgentConfig, scripted
 from arena.tracking import TrackingSettings
 from games import GameSpec
+from games.names import did_you_mean
 from leagues.matchmaking import Mix
 from leagues.rules import SnapshotRule
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-LearnerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+RESERVED = frozenset({*SUPPORTS, "best", "human"})
+"""What no learner may be called, as it means something else where a player is asked for."""
+
+
+def _name(name: str) -> str:
+    """A run's folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ValueError("may hold only letters, digits, '_', '-' and '.', up to 64, a letter or digit first")
+    return name
+
+
+def _learner(name: str) -> str:
+    """A learner's name, which its snapshots (`main@3`) and their folders share."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError("may hold only letters, digits, '_' and '-', up to 64")
+    if name in RESERVED:
+        raise ValueError("is the name of another kind of player; call the learner something else")
+    return name
+
+
+def _scripted(name: str) -> str:
+    """The name of a player that needs no weights."""
+    scripted(name)
+    return name
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)} stands there more than once")
+    return names
+
+
+Name = Annotated[str, AfterValidator(_name)]
+LearnerName = Annotated[str, AfterValidator(_learner)]
+ScriptedName = Annotated[str, AfterValidator(_scripted)]
 
 
 def _whole(value: Any) -> Any:
@@ -69,17 +116,8 @@ class LearnerSettings(Section):
 
 class LeagueSettings(Section):
     learners: Annotated[dict[LearnerName, LearnerSettings], Field(min_length=1)]
-    fixed: tuple[str, ...] = ("random",)  # scripted members
+    fixed: Annotated[tuple[ScriptedName, ...], AfterValidator(_once)] = ("random",)  # scripted members
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99  # of older games in the win rates of learners, for each newer one
-
-    @model_validator(mode="after")
-    def _known(self) -> LeagueSettings:
-        for name in self.fixed:
-            scripted(name)
-        taken = set(self.learners) & set(SUPPORTS)
-        if taken:
-            raise ValueError(f"{sorted(taken)[0]!r} is the name of a scripted player; call the learner something else")
-        return self
 
 
 class RolloutSettings(Section):
@@ -112,6 +150,12 @@ class StopSettings(Section):
     minutes: PositiveFloat | None = None
     rating: float | None = None  # Elo of the newest snapshot, once its interval lies above
 
+    @model_validator(mode="after")
+    def _ends(self) -> StopSettings:
+        if (self.decisions, self.minutes, self.rating) == (None, None, None):
+            raise ValueError("give at least one of decisions, minutes and rating, or the run never ends")
+        return self
+
 
 class RayRoom(Section):
     """What one actor asks Ray for."""
@@ -132,19 +176,13 @@ class RunConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of learners; auto: a GPU where there is one
     league: LeagueSettings
+    stop: StopSettings  # whichever comes first
     rollout: RolloutSettings = RolloutSettings()
     rating: RatingSettings = RatingSettings()
-    stop: StopSettings = StopSettings()
     checkpoint: PositiveFloat = 1.0  # minutes between checkpoints; in-process runs also take one at every snapshot
     most_failed: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of games whose environment may break, before it ends
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
-
-    @model_validator(mode="after")
-    def _ends(self) -> RunConfig:
-        if self.stop == StopSettings():
-            raise ValueError("give at least one of stop.decisions, stop.minutes and stop.rating: this run never ends")
-        return self
 
 
 def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
@@ -156,10 +194,15 @@ def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
             problems.append(
                 f"league.learners.{name}.agent.kind: {settings.agent.kind} cannot play {spec.name}: {reason}"
             )
-    for name in config.league.fixed:
+    fixed, anchor = config.league.fixed, config.rating.anchor
+    for name in fixed:
         reason = SUPPORTS[name.partition(":")[0]](spec)
         if reason:
             problems.append(f"league.fixed: {name} cannot play {spec.name}: {reason}")
+    learner, at, _ = anchor.partition("@")
+    members = {"random", *fixed, *(f"{name}@1" for name in config.league.learners)}
+    if anchor not in members and not (at and learner in config.league.learners):
+        problems.append(f"rating.anchor: the league has no frozen member {anchor!r}.{did_you_mean(anchor, members)}")
     if config.rating.games % len(set(spec.teams)):
         problems.append(
             f"rating.games: {config.rating.games} games cannot be shared evenly among {len(set(spec.teams))} teams, who"

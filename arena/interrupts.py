@@ -11,7 +11,7 @@ EXIT = {"SIGINT": 130, "SIGTERM": 143}
 
 
 class Interrupts:
-    """While entered, signals are noted in `signal` instead of ending the process; the second one raises."""
+    """While entered, signals are noted in `signal` instead of ending the process; the second one raises SystemExit."""
 
     def __init__(self) -> None:
         self.signal = ""  # the name of the first signal that came
@@ -34,6 +34,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
         if self.signal:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number).name
+            raise SystemExit(EXIT[name])
+        self.signal = name

@@ -13,11 +13,26 @@ from games import GameSpec
 from games.names import UserError, did_you_mean
 
 FAMILIES = {
-    "openspiel": ("pyspiel", "openspiel/go?board_size=9", "`arena games openspiel` lists them"),
-    "pettingzoo": ("pettingzoo", "pettingzoo/classic.connect_four_v3", "see PettingZoo's documentation"),
+    "openspiel": ("pyspiel", "openspiel/go?board_size=9", "all: `arena games openspiel`"),
+    "pettingzoo": ("pettingzoo", "pettingzoo/classic.connect_four_v3", "see its own pages"),
     "gymnasium": ("gymnasium", "gymnasium/CartPole-v1", "any with discrete actions"),
 }
 """Family -> the package it needs, a name as an example, where to find more."""
+
+COLUMNS = {
+    "name": "name",
+    "seats": "seats",
+    "actions": "actions",
+    "observation": "sees",
+    "moves": "moves",
+    "information": "hidden",
+    "chance": "chance",
+    "payoff": "payoff",
+}
+"""What the table shows of a record, and its headings."""
+
+SHORT = {"simultaneous": "at once", "perfect": "no", "imperfect": "yes"}
+"""What the table says for some values, so that it stays within 80 columns."""
 
 
 def listed(family: str | None = None) -> list[dict[str, Any]]:
@@ -65,21 +80,22 @@ def _information(perfect: bool) -> str:
 
 
 def show(rows: list[dict[str, Any]], family: str | None, console: Console) -> None:
-    """A table, and without a family how to reach the others."""
-    table = Table(box=None, header_style="bold")
-    for column in rows[0] if rows else []:
-        table.add_column(column)
+    """A table that 80 columns hold, and without a family how to reach the others."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    columns = [column for column in COLUMNS if rows and column in rows[0]]
+    for column in columns:
+        table.add_column(COLUMNS[column], no_wrap=True)
     for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
+        table.add_row(*(_shown(row[column]) for column in columns))
     console.print(table)
     if family is None:
         console.print("\nFamilies, each with many games:", highlight=False)
         for name, (package, example, more) in FAMILIES.items():
             there = "" if find_spec(package) else " (not installed)"
-            console.print(f"  {name}{there}: as in {example}; {more}.", highlight=False)
+            console.print(f"  {name + there:<12} as in {example}; {more}", highlight=False)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "×".join(map(str, value)) if isinstance(value, list) else SHORT.get(value, str(value))

@@ -212,7 +212,7 @@ class Rollout:
 
     def _seat(self, rows: NDArray[np.int64]) -> None:
         """Put the next game of the queue into each of `rows`, or leave it idle."""
-        keys = np.zeros(len(rows), np.uint64)
+        seeds, lucks = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.int64)
         for i, row in enumerate(rows.tolist()):
             match = self._draw()
             if match is None:
@@ -225,11 +225,11 @@ class Rollout:
             self._match[row], self._number[row], self._opening[row] = match.id, game, match.opening
             lineup = match.lineup(game, self.game.spec.teams)
             self._lineup[row] = [self._numbers.setdefault(player, len(self._numbers)) for player in lineup]
-            keys[i] = match.key(game)
+            seeds[i], lucks[i] = match.seed, match.luck(game)
             for memory in self._memory.values():
                 memory[row] = 0
         seated = self._match[rows] != IDLE
-        self._table.restart(rows[seated], keys[seated])
+        self._table.restart(rows[seated], mix(seeds, lucks)[seated])  # match.key(game) of each, at once
         at_play = set(self._match.tolist())
         self._matches = {id: match for id, match in self._matches.items() if id in at_play}
 

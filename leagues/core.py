@@ -51,7 +51,11 @@ class Match:
 
     def key(self, game: int) -> int:
         """Nature's key of game number `game`; the players' and the opening's randomness are mixed from it too."""
-        return int(mix(self.seed, game // len(self.players) if self.paired else game))
+        return int(mix(self.seed, self.luck(game)))
+
+    def luck(self, game: int) -> int:
+        """What is mixed into the seed for that key: games of one round trip of a paired match share it."""
+        return game // len(self.players) if self.paired else game
 
 
 @dataclass(frozen=True, slots=True)
