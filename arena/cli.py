@@ -151,6 +151,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Hold a game to every promise that games make, and say which agents can play it."""
+    from arena.listing import sentence
     from games import make
     from games.check import check as check_game
     from games.check import text, to_dict
@@ -162,6 +163,7 @@ def check(
         print(json.dumps(to_dict(report) | {"agents": reasons}))
     else:
         print(text(report))
+        print(f"  {sentence(made.spec)}")
         print("Agents:")
         for agent, reason in reasons.items():
             print(f"  {agent:<9}{'yes' if reason is None else 'no: ' + reason}")

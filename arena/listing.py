@@ -28,6 +28,7 @@ COLUMNS = {
     "information": "hidden",
     "chance": "chance",
     "payoff": "payoff",
+    "searchable": "search",
 }
 """What the table shows of a record, and its headings."""
 
@@ -38,7 +39,7 @@ SHORT = {"simultaneous": "at once", "perfect": "no", "imperfect": "yes"}
 def listed(family: str | None = None) -> list[dict[str, Any]]:
     """The games that have a name of their own, or all of `openspiel`."""
     if family is None:
-        return [_record(games.spec_of(name)) for name in games.names()]
+        return [traits(games.spec_of(name)) for name in games.names()]
     if family == "openspiel":
         from games.openspiel import listed as openspiel_games
 
@@ -57,7 +58,8 @@ def listed(family: str | None = None) -> list[dict[str, Any]]:
     raise UserError(f"There is no list of {family!r} games.{did_you_mean(family, ['openspiel'])}")
 
 
-def _record(spec: GameSpec) -> dict[str, Any]:
+def traits(spec: GameSpec) -> dict[str, Any]:
+    """What a game is like, for a table or a record."""
     return {
         "name": spec.name,
         "seats": spec.seats,
@@ -81,7 +83,7 @@ def _information(perfect: bool) -> str:
 
 def show(rows: list[dict[str, Any]], family: str | None, console: Console) -> None:
     """A table that 80 columns hold, and without a family how to reach the others."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     columns = [column for column in COLUMNS if rows and column in rows[0]]
     for column in columns:
         table.add_column(COLUMNS[column], no_wrap=True)
@@ -95,7 +97,16 @@ def show(rows: list[dict[str, Any]], family: str | None, console: Console) -> No
             console.print(f"  {name + there:<12} as in {example}; {more}", highlight=False)
 
 
+def sentence(spec: GameSpec) -> str:
+    """A game's traits in a line."""
+    return ", ".join(f"{name}: {_plain(value)}" for name, value in traits(spec).items() if name != "name")
+
+
 def _shown(value: Any) -> str:
+    return SHORT.get(value, value) if isinstance(value, str) else _plain(value)
+
+
+def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "×".join(map(str, value)) if isinstance(value, list) else SHORT.get(value, str(value))
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)

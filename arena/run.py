@@ -71,7 +71,10 @@ def create(folder: Path, config: RunConfig, source: str) -> Iterator[Run]:
         raise RunError(
             f"{folder} holds a run already. Add --resume to go on with it, or name=another to start a new one."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     with locked(folder):
         ledger = Ledger.create(folder / "ledger.sqlite", game.spec.name, game.spec.teams)
         try:

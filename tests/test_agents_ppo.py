@@ -210,7 +210,8 @@ class Reference:
         load_arrays(self.net, {name[4:]: array for name, array in own.items() if name.startswith("net.")})
         self.adam = torch.optim.Adam(self.net.parameters(), lr=p.config.learning_rate.start, eps=1e-5)
 
-    def update(self, t: Trajectories, rng: np.random.Generator) -> None:
+    def update(self, t: Trajectories, rng: np.random.Generator) -> float:
+        """Makes the update; gives how much of the targets' variance the values at play explained."""
         config = self.config
         with torch.no_grad():
             _, cut = self.net(torch.from_numpy(t.cut_observation).flatten(0, 1))
@@ -234,6 +235,7 @@ class Reference:
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.max_grad_norm)
                 self.adam.step()
+        return float(1 - estimate.var() / (estimate + t.extras["value"]).var())
 
 
 @pytest.mark.parametrize("game", [Signals, Loop, "tic_tac_toe"])
@@ -244,8 +246,8 @@ def test_an_update_is_that_of_the_reference(game: str | type[Any]) -> None:
     for seed in range(2):
         t = p.play()
         assert len(t.cut_game) == (t.games if game is Loop else 0)
-        updated(p, t, seed)
-        reference.update(t, np.random.default_rng(seed))
+        explained = updated(p, t, seed)["explained_variance"]
+        assert explained == pytest.approx(reference.update(t, np.random.default_rng(seed)), abs=1e-4)
         p.stage.policies["me"] = p.policy()
     own = p.learner.weights()
     for name, parameter in reference.net.named_parameters():
@@ -307,6 +309,16 @@ def test_rates_move_in_a_straight_line_and_stay() -> None:
     assert all((before[name] == after[name]).all() for name in before if name.startswith("net.trunk"))
 
 
+def test_the_entropy_bonus_has_a_schedule_too() -> None:
+    falling = {"start": 5.0, "end": 0.5, "over": 10}
+    for decisions, weight in ((0, 5.0), (10, 0.5)):
+        scheduled, constant = practice(Signals, entropy=falling), practice(Signals, entropy=weight)
+        scheduled.learner.decisions = decisions
+        scheduled.round()
+        constant.round()
+        assert same(scheduled.learner.weights(), constant.learner.weights())
+
+
 def test_the_entropy_bonus_keeps_a_policy_even_where_it_is_large() -> None:
     entropy = {}
     for bonus in (0.0, 10.0):
@@ -348,6 +360,18 @@ def test_values_are_in_the_games_own_units(normalise: bool) -> None:
     for seat in range(2):
         assert abs(earned[t.seat == seat].mean()) > 10
         assert said[t.seat == seat].mean() == pytest.approx(earned[t.seat == seat].mean(), abs=1.5)
+
+
+def test_a_cut_game_is_worth_what_the_policy_says_of_its_last_views() -> None:
+    p = practice(Loop)
+    for _ in range(3):
+        t = p.play()
+        t.reward = 100 + 10 * t.reward
+        updated(p, t)
+    flat = t.cut_observation.reshape(-1, *Loop.spec.observation)
+    said = values(p.policy(), flat).reshape(len(t.cut_game), 2)
+    np.testing.assert_allclose(p.learner._cut_values(t), said, rtol=1e-4)
+    assert said.mean() > 20  # not about one, as the network's own output
 
 
 def test_observations_are_normalised_by_what_was_seen() -> None:
