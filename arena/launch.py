@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -90,11 +91,14 @@ def pick_device(wanted: str) -> str:
 
 
 def next_commands(folder: Path, run: Run, standing: Ladder) -> str:
-    """What one would type next."""
-    learner, game = next(iter(run.config.league.learners)), run.config.game
-    lines = [f"arena ladder {folder}", f"arena play {game} --against {folder}:{learner}"]
+    """What one would type next, as it can be typed here."""
+    learner, game, stop = next(iter(run.config.league.learners)), run.config.game, run.config.stop
+    lines = [f"ladder {folder}", f"play {game} --against {folder}:{learner}"]
     scripted = [row.id for row in standing.rows if row.id in run.config.league.fixed]
     if scripted:
-        lines.append(f"arena match {folder}:{learner} {scripted[0]} --games 400")
-    lines.append(f"arena launch {folder} --resume stop.minutes=…")
-    return "Next:\n" + "\n".join(f"  {line}" for line in lines)
+        lines.append(f"match {folder}:{learner} {scripted[0]} --games 400")
+    limits = {"minutes": stop.minutes, "decisions": stop.decisions, "rating": stop.rating}
+    further = [f"stop.{name}={2 * limit:g}" for name, limit in limits.items() if limit is not None]
+    lines.append(f"launch {folder} --resume {' '.join(further)}")
+    arena = "uv run arena" if "UV" in os.environ else "arena"  # uv says so to what it runs, which is on no path
+    return "Next:\n" + "\n".join(f"  {arena} {line}" for line in lines)

@@ -1,6 +1,8 @@
 """Every command as a person types it: what it prints, what it refuses, and its exit code."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,6 +166,19 @@ def test_play_through_a_pipe(home: Path) -> None:
         ("match mcts:0 random --game tic_tac_toe", "at least 1 simulation"),
         ("match mcts:5 random --game tic_tac_toe --games 7", "7 games cannot be shared evenly among 2 teams"),
         ("match mcts:5 random --game openspiel/kuhn_poker", "cannot play openspiel/kuhn_poker"),
+        ("match mcts:99999999999 random --game tic_tac_toe", "at most 1,000,000 simulations"),
+        ("match random greedy --game rock_paper_scissors", "its seats act at once"),
+        ("match random?x=1 greedy --game tic_tac_toe", "takes no settings"),
+        ("match random greedy --game tic_tac_toe --games 0", "--games"),
+        ("match random greedy --game tic_tac_toe --opening -1", "--opening"),
+        ("match runs/ttt random", "name a player of it, as in runs/ttt:main"),
+        ("launch", "Missing argument"),
+        ("launch ttt.yaml --resum", "--resume"),
+        ("launch ttt.yaml stop.minutes name=x", "should read key.sub=value"),
+        ("launch ttt.yaml rating.anchor=rnadom name=x", "rating.anchor: the league has no frozen member 'rnadom'."),
+        ("check tic_tac_toe?size=4", "takes no parameters"),
+        ("check openspiel/go?bord_size=9", "Did you mean 'board_size'?"),
+        ("check tic_tac_toe --games 0", "--games"),
         ("play tic_tac_toe --seat 2", "seats 0 to 1"),
         ("play tic_tac_to", "Did you mean 'tic_tac_toe'?"),
         ("games openspeil", "Did you mean 'openspiel'?"),
@@ -201,3 +216,52 @@ def test_help_loads_no_framework() -> None:
         "assert not {'torch', 'ray', 'numba', 'wandb', 'pyspiel', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_launch_without_a_place_for_its_run(
+    arena: Arena, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should go")
+    monkeypatch.chdir(tmp_path)
+    said = arena("launch", str(home / "ttt.yaml"))
+    assert (said.code, said.out) == (2, "")
+    assert "The folder runs/ttt cannot be made" in said.err
+
+
+def test_what_is_damaged_is_named(arena: Arena, home: Path) -> None:
+    hurt = home / "runs/hurt"
+    shutil.copytree(home / "runs/ttt", hurt)
+    (hurt / "players/main@1/weights.safetensors").write_bytes(b"x")
+    shutil.rmtree(hurt / "resume")
+    for beside in hurt.glob("ledger.sqlite-*"):
+        beside.unlink()
+    for words, named in (
+        (("match", "runs/hurt:main@1", "random", "--games", "2"), "main@1/weights.safetensors is damaged"),
+        (("launch", "runs/hurt", "--resume"), "There is no checkpoint in runs/hurt/resume"),
+    ):
+        said = arena(*words)
+        assert (said.code, said.out) == (2, "")
+        assert named in said.err
+    (hurt / "ledger.sqlite").write_bytes(b"no ledger at all")
+    said = arena("ladder", "runs/hurt", "--json")
+    assert (said.code, said.out) == (2, "")
+    assert "runs/hurt/ledger.sqlite" in said.err
+
+
+def test_a_launch_without_key_or_network_tracks_offline(tmp_path: Path) -> None:
+    """In a process of its own, as W&B reads its environment once; the proxy answers nothing, so there is no network."""
+    (tmp_path / "ttt.yaml").write_text(RUN.replace("tracking: {wandb: disabled}", ""))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    launched = subprocess.run(
+        [sys.executable, "-m", "arena.cli", "launch", "ttt.yaml"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in launched.stderr
+    assert list((tmp_path / "runs/ttt").glob("**/offline-run-*")), "Kept for `wandb sync`."
+    assert "main/entropy" in (tmp_path / "runs/ttt/metrics/metrics.jsonl").read_text()

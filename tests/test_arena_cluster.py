@@ -191,11 +191,14 @@ def test_an_actor_that_hangs_is_replaced(
     backend.submit("train", order_of(1))
     assert isinstance(events_of(backend)[0], Played), "A game that was registered here is known in the actors."
 
+    [worker] = [w for w in backend._workers if w.pool == "train"]
+    hanging = psutil.Process(pid_of(worker.actor))
     bed.touch()
     backend.submit("train", order_of(2))
     [lost] = events_of(backend)
     assert isinstance(lost, Lost)
     assert lost.reason == "no answer within 2 seconds"
+    hanging.wait(timeout=60)  # it never ends by itself
     bed.unlink()
     backend.submit("train", order_of(3))
     [played] = events_of(backend)
@@ -209,11 +212,14 @@ def test_a_game_whose_process_always_dies_ends_the_run(
     register("mortal", mortal(os.getpid()))
     backend = backend_of(config_of("mortal", "rollout.restarts=1"))
     backend.submit("train", order_of(1))
-    [lost] = events_of(backend)
-    assert isinstance(lost, Lost)
+    [first] = events_of(backend)
+    assert isinstance(first, Lost)
     backend.submit("train", order_of(2))
-    with pytest.raises(ActorLost, match=r"playing mortal died 2 times in a row, more than rollout.restarts \(1\)"):
+    with pytest.raises(
+        ActorLost, match=r"playing mortal died 2 times in a row, more than rollout.restarts \(1\)"
+    ) as lost:
         events_of(backend)
+    assert lost.value.exit_code == 1, "Nothing was wrong with what was asked for."
     with pytest.raises(ActorLost, match=r"The process of a learner ended: .* --resume"):
         backend.fetch(backend.weights("main"))
 
