@@ -32,6 +32,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 if "ray" not in sys.modules:  # where it is, `ray.init` still turns tokens on, but not if this says so too late
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+else:  # the first came too late: what Ray made of it has no public setting
+    sys.modules["ray._private.ray_constants"].RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # type: ignore[attr-defined]
 
 import ray
 

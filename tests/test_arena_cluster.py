@@ -36,8 +36,6 @@ from games.tic_tac_toe import TicTacToe
 from leagues.core import Match
 from leagues.payoff import Payoff
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 PATIENT = 600.0  # seconds after which a test gives up; the machine may be busy with others
 
 

@@ -205,7 +205,6 @@ def _read_offline(folder: Path) -> tuple[str, dict[str, Any], list[dict[str, Any
     return name, config, history, summary
 
 
-@pytest.mark.xdist_group("wandb")
 def test_without_a_key_auto_is_offline_and_everything_arrives(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,7 +243,6 @@ def test_without_a_key_auto_is_offline_and_everything_arrives(
     assert not any((tmp_path / "elsewhere").rglob("*.wandb"))
 
 
-@pytest.mark.xdist_group("wandb")
 def test_a_resumed_run_is_the_same_run_on_wandb_and_its_steps_may_go_back(tmp_path: Path) -> None:
     names = []
     for steps in ([1, 2, 3], [2, 3, 4]):
@@ -258,7 +256,6 @@ def test_a_resumed_run_is_the_same_run_on_wandb_and_its_steps_may_go_back(tmp_pa
     assert [row["step"] for row in history] == [2, 3, 4]
 
 
-@pytest.mark.xdist_group("wandb")
 def test_the_key_is_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = "0123456789abcdef" * 2 + "deadbeef"
     monkeypatch.setenv("WANDB_API_KEY", key)
@@ -296,7 +293,6 @@ def _raises(**settings: Any) -> None:
     raise RuntimeError("no room for key-of-forty-characters-or-so")
 
 
-@pytest.mark.xdist_group("wandb")
 @pytest.mark.parametrize("init", [_raises, lambda **settings: Breaks()])
 def test_a_wandb_that_raises_is_one_warning_and_the_run_goes_on(
     init: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -316,7 +312,6 @@ def test_a_wandb_that_raises_is_one_warning_and_the_run_goes_on(
     assert [line["step"] for line in read_lines(tmp_path / "metrics/metrics.jsonl")] == list(range(50))
 
 
-@pytest.mark.xdist_group("wandb")
 def test_a_server_that_is_away_leaves_an_offline_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
@@ -341,7 +336,6 @@ def test_a_server_that_is_away_leaves_an_offline_run(tmp_path: Path, monkeypatch
     assert [row["loss"] for row in _read_offline(tmp_path)[2]] == [0.5]
 
 
-@pytest.mark.xdist_group("wandb")
 def test_a_wandb_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
@@ -373,7 +367,6 @@ def test_the_configuration_wins_over_the_variable(
     assert tracking._mode(wanted) == mode
 
 
-@pytest.mark.xdist_group("wandb")
 def test_where_a_key_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
