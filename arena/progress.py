@@ -34,7 +34,7 @@ _FRAME = 0.2  # seconds between two pictures in a terminal
 class Status:
     """Where a run is."""
 
-    elapsed: float  # seconds of this run, earlier sessions included
+    elapsed: float  # seconds of this run, over all resumes
     decisions: int
     total: int | None = None  # decisions at which it stops; None where something else ends it
     rate: float = 0.0  # decisions a second, lately
