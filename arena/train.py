@@ -86,8 +86,9 @@ class Training:
         self.save_due = False
         self.elapsed_before = 0.0  # seconds, of the run before it was resumed
         self.began = self.saved_at = monotonic()
+        self.ended: float | None = None  # when training was over, and the settling of the ladder began
         self.recent: dict[str, float] = {}  # of the last update's metrics, what a person watches
-        self.seconds: dict[str, float] = {}  # what the last training order spent its time on
+        self.rollout: dict[str, float] = {}  # what the last training order spent its seconds on, and its speed
         self._ladder: Ladder | None = None  # until the next rating game
 
     # ---- the loop --------------------------------------------------------------------------------------------------
@@ -101,6 +102,7 @@ class Training:
         self.ending = True
         while any(pile.busy for pile in self.piles.values()):
             self.take_ready()
+        self.ended = monotonic()
         return reason
 
     def take_ready(self) -> None:
@@ -155,7 +157,8 @@ class Training:
         for name, recorded in event.recorded.items():
             self.piles[name].parts.append(event.trajectories)
             self.piles[name].recorded += recorded
-        self.seconds = batch.seconds
+        speed = batch.decisions / max(batch.seconds["total"], 1e-9)  # of everyone, not only of learners
+        self.rollout = batch.seconds | {"decisions_per_second": speed}
         for name, pile in self.piles.items():
             self.maybe_learn(name, pile)
 
@@ -354,7 +357,7 @@ class Training:
     @property
     def elapsed(self) -> float:
         """Seconds of training, over all resumes."""
-        return self.elapsed_before + monotonic() - self.began
+        return self.elapsed_before + (self.ended or monotonic()) - self.began
 
     def pile_of(self, order: Order) -> Pile:
         """Of the learner for whom `order` was made: it plays in each of the matches."""
@@ -393,7 +396,7 @@ class Training:
             "time/elapsed": self.elapsed,
             "time/decisions_per_second": self.decisions / max(self.elapsed, 1e-9),
         }
-        metrics |= {f"time/rollout/{what}": seconds for what, seconds in self.seconds.items()}
+        metrics |= {f"time/rollout/{what}": value for what, value in self.rollout.items()}
         self.tracker.log(self.decisions, metrics)
 
     def scores(self, learner: str) -> dict[str, tuple[float, int]]:

@@ -9,7 +9,7 @@ A game of more than two teams is read pairwise: of two teams the one with the hi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
@@ -95,21 +95,20 @@ class Payoff:
 
     def tally(self, player: str, opponent: str) -> Tally:
         """Decayed wins, draws and losses of `player` against `opponent`."""
-        pair = self._pairs.get((player, opponent) if player < opponent else (opponent, player))
-        if pair is None:
-            return Tally(0.0, 0.0, 0.0)
-        if player < opponent:
-            return Tally(pair.wins, pair.draws, pair.losses)
-        return Tally(pair.losses, pair.draws, pair.wins)
+        return self._seen_by(player, opponent, lambda pair: Tally(pair.wins, pair.draws, pair.losses))
 
     def counts(self, player: str, opponent: str) -> Tally:
         """Wins, draws and losses of `player` against `opponent`, every game counted in full."""
-        pair = self._pairs.get((player, opponent) if player < opponent else (opponent, player))
+        return self._seen_by(player, opponent, lambda pair: Tally(pair.raw_wins, pair.raw_draws, pair.raw_losses))
+
+    def _seen_by(self, player: str, opponent: str, read: Callable[[_Pair], Tally]) -> Tally:
+        """What `read` finds of the two, from the side of `player`."""
+        first, second = sorted((player, opponent))
+        pair = self._pairs.get((first, second))
         if pair is None:
             return Tally(0, 0, 0)
-        if player < opponent:
-            return Tally(pair.raw_wins, pair.raw_draws, pair.raw_losses)
-        return Tally(pair.raw_losses, pair.raw_draws, pair.raw_wins)
+        tally = read(pair)
+        return tally if player == first else Tally(*reversed(tally))
 
     def games(self, player: str, opponent: str) -> int:
         """How often the two have met, every game counted in full."""
