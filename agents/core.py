@@ -19,6 +19,16 @@ Weights = Mapping[str, NDArray[Any]]
 """Named arrays, read-only to whoever receives them."""
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was played so far in a batch of games, one row for each row of their states. Live: never write to it."""
+
+    keys: Keys  # [B] which game it is
+    steps: NDArray[np.int64]  # [B] played so far
+    moves: NDArray[np.int16]  # [B, T, S] `NO_ACTION` in slots that did not act
+    chance: NDArray[np.int64]  # [B, T] what nature did in each step
+
+
 @dataclass(slots=True)
 class Context:
     """What a policy may look at besides its observations: for search, and for memory."""
@@ -27,6 +37,10 @@ class Context:
     states: States  # live: copy from it, never step it
     rows: Rows  # [B] the row in `states` of each game of the decisions
     memory: NDArray[np.float32] | None = None  # [B, S, *M] what this policy returned for this game and seat last time
+    history: History | None = None
+    scratch: dict[str, Any] | None = None
+    """Where a policy may leave what saves it work in its next call (trees, evaluations). It belongs to this policy and
+    these `states` alone, and is emptied whenever its owner likes: play must be as good without."""
 
 
 @dataclass(slots=True)
@@ -38,8 +52,30 @@ class Choice:
     memory: NDArray[np.float32] | None = None  # [B, S, *M]
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One legal action of one decision, as an agent sees it."""
+
+    action: int
+    prior: float  # how likely it seemed at first sight
+    visits: int = 0  # simulations that chose it; 0 where there was no search
+    value: float | None = None  # what the seat would return, in the game's own units; None where it is not known
+    line: tuple[int, ...] = ()  # the best play that was found from it on, itself first
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What an agent thinks of one decision."""
+
+    value: float  # what the seat to move will return from here on, in the game's own units
+    options: tuple[Option, ...]  # its legal actions, best first
+
+
 class Policy(Protocol):
-    """Code that acts. It keeps nothing between calls: memory travels through `Context` and `Choice`."""
+    """Code that acts. It keeps nothing between calls: memory travels through `Context` and `Choice`.
+
+    One that can say what it thinks also has `analyse(decisions, context, keys) -> Analysis`, for a batch of one game.
+    """
 
     memory: tuple[int, ...] | None
     """Shape `*M` of what is remembered for one seat; zeros at the start of a game. None where nothing is."""

@@ -71,9 +71,11 @@ class Residual(nn.Module):
 
 
 class PolicyValueNet(nn.Module):
-    """Observations [n, *O] to logits [n, A] and values [n], on one trunk."""
+    """Observations [n, *O] to logits [n, A] and values, on one trunk: [n], or [n, values] where it is told how many."""
 
-    def __init__(self, spec: GameSpec, config: NetworkConfig, normalise: bool = False) -> None:
+    def __init__(
+        self, spec: GameSpec, config: NetworkConfig, normalise: bool = False, values: int | None = None
+    ) -> None:
         super().__init__()
         kind = config.kind
         if kind == "auto":
@@ -87,7 +89,8 @@ class PolicyValueNet(nn.Module):
         trunk, width = _conv(spec, config) if kind == "conv" else _mlp(spec, config)
         self.trunk = nn.Sequential(*trunk)
         self.policy = nn.Linear(width, spec.actions)
-        self.value = nn.Linear(width, 1)
+        self.value = nn.Linear(width, 1 if values is None else values)
+        self._one_value = values is None
 
     def initialise(self) -> None:
         """Orthogonal weights from torch's generator, with heads that begin nearly even and near zero."""
@@ -102,7 +105,8 @@ class PolicyValueNet(nn.Module):
         if self.normalise is not None:
             observation = self.normalise(observation)
         features = self.trunk(observation)
-        return self.policy(features), self.value(features).squeeze(-1)
+        value = self.value(features)
+        return self.policy(features), value.squeeze(-1) if self._one_value else value
 
 
 def _mlp(spec: GameSpec, config: NetworkConfig) -> tuple[list[nn.Module], int]:

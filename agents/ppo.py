@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -28,33 +28,10 @@ from agents.core import Choice, Context, Trajectories, Weights
 from agents.credit import advantages
 from agents.networks import NetworkConfig, PolicyValueNet, RunningNorm, load_arrays, to_arrays
 from agents.sampling import probabilities, sample
+from agents.schedules import Schedule, Scheduled
 from games import Decisions, GameSpec, Keys
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Schedule(BaseModel):
-    """A value that moves in a straight line from `start` to `end` over so many of the learner's decisions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    start: float = Field(ge=0)
-    end: float = Field(ge=0)
-    over: PositiveInt
-
-    def at(self, decisions: int) -> float:
-        done = min(decisions / self.over, 1.0)
-        return self.start + (self.end - self.start) * done
-
-
-def _constant(value: Any) -> Any:
-    """A plain number is a schedule that never moves. PyYAML reads `1e-3` as a string."""
-    if isinstance(value, (int, float, str)):
-        return {"start": value, "end": value, "over": 1}
-    return value
-
-
-Scheduled = Annotated[Schedule, BeforeValidator(_constant)]
 
 
 class PPOConfig(BaseModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.core import History
 from games import NO_ACTION, Decisions, Game, GameError, Keys, Outcome, Rows
 from games.keys import CHOICE, NATURE, mix
 
@@ -36,6 +37,7 @@ class Table:
         self.returns = np.zeros((batch, game.spec.seats), np.float64)  # [B, P]
         self.over: NDArray[np.bool_] = np.zeros(batch, np.bool_)  # [B] terminated, truncated or failed
         self.moves = np.full((batch, min(64, game.spec.longest), slots), NO_ACTION, np.int16)  # [B, capacity, S]
+        self.chance = np.zeros(self.moves.shape[:2], np.int64)  # [B, capacity] what nature did in each step
         self._all = np.arange(batch)
         self._decisions: Decisions | None = None  # of the present position, once asked for
 
@@ -57,7 +59,9 @@ class Table:
         moved = actions.max(axis=1) > NO_ACTION
         if self.steps.max(initial=0) >= self.moves.shape[1]:
             self.moves = np.concatenate([self.moves, np.full_like(self.moves, NO_ACTION)], axis=1)
+            self.chance = np.concatenate([self.chance, np.zeros_like(self.chance)], axis=1)
         self.moves[self._all, self.steps] = np.where(moved[:, None], actions, NO_ACTION)
+        self.chance[self._all, self.steps] = outcome.chance
         self.steps += moved
         self.returns += outcome.reward
         self.over[outcome.terminated | outcome.truncated] = True
@@ -73,6 +77,11 @@ class Table:
         self.returns[rows] = 0
         self.over[rows] = False
         self._decisions = None
+
+    @property
+    def history(self) -> History:
+        """What was played so far, live."""
+        return History(self.keys, self.steps, self.moves, self.chance)
 
     def played(self, row: int) -> NDArray[np.int16]:
         """The moves of one game so far, [steps, S]."""

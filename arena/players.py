@@ -50,7 +50,7 @@ class Loaded:
             raise PlayerError(f"{self.id} remembers what it saw; seat it in an `arena.rollout.Rollout` instead.")
         decisions = table.pending()
         keys = choice_keys(table.keys, table.steps, decisions.seat)
-        context = Context(table.game, table.states, np.arange(len(table.steps)))
+        context = Context(table.game, table.states, np.arange(len(table.steps)), history=table.history)
         return np.where(decisions.active, self.policy.act(decisions, context, keys).action, -1)
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class Rollout:
         self._next: dict[int, int] = {}  # match -> its next game
         self._queue: deque[Match] = deque()
         self._memory: dict[str, NDArray[np.float32]] = {}  # player -> [B, P, *M]
+        self._scratches: dict[str, dict[str, Any]] = {}  # player -> what it leaves for its next call, within an order
         self._random = Random()
 
     def run(self, order: Order) -> Batch:
@@ -88,6 +89,8 @@ class Rollout:
             self._recorder = Recorder(self.game.spec, len(self._rows))
         self._learners = order.learners
         self._forget_players()
+        # Not beyond an order: the next may come with other weights, or after a resume that knows nothing of these.
+        self._scratches.clear()
         self._queue = deque(order.matches)
         self._next = {m.id: self._next.get(m.id, 0) for m in [*order.matches, *self._matches.values()]}
         self._seat(self._rows[self._match == IDLE])
@@ -153,8 +156,8 @@ class Rollout:
         policy = self.roster.policy(name)
         seats = decisions.seat[rows, slots]
         if len(rows) == decisions.active.size and policy.memory is None:
-            return policy.act(decisions, Context(self.game, self._table.states, self._rows), keys)
-        context = Context(self.game, self._table.states, rows)
+            return policy.act(decisions, self._context(name, self._rows), keys)
+        context = self._context(name, rows)
         if policy.memory is not None:
             if name not in self._memory:
                 shape = (len(self._rows), self.game.spec.seats, *policy.memory)
@@ -164,6 +167,10 @@ class Rollout:
         if choice.memory is not None:
             self._memory[name][rows, seats] = choice.memory[:, 0]
         return choice
+
+    def _context(self, name: str, rows: NDArray[np.int64]) -> Context:
+        table, scratch = self._table, self._scratches.setdefault(name, {})
+        return Context(self.game, table.states, rows, history=table.history, scratch=scratch)
 
     def _finish(
         self, terminated: NDArray[np.bool_], truncated: NDArray[np.bool_], failed: Mapping[int, str], batch: Batch

@@ -47,7 +47,7 @@ class ConnectFour:
     def decisions(self, states: NDArray[np.void], out: Decisions | None = None) -> Decisions:
         if out is None:
             out = Decisions.empty(self.spec, len(states))
-        self._kernels.decisions(states, out.observation, out.legal, out.seat, out.active)
+        self._kernels.decisions(states, out.observation, out.legal, out.seat, out.active, out.blind)
         return out
 
     def observe(self, states: NDArray[np.void], rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:
@@ -65,6 +65,9 @@ class ConnectFour:
 
     def copy(self, states: NDArray[np.void], rows: Rows) -> NDArray[np.void]:
         return states[rows]
+
+    def put(self, states: NDArray[np.void], rows: Rows, other: NDArray[np.void]) -> None:
+        states[rows] = other
 
     def text(self, states: NDArray[np.void], row: int, seat: int) -> str:
         planes = np.zeros((1, *self.spec.observation), np.float32)

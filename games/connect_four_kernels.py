@@ -53,6 +53,7 @@ def decisions(
     legal: NDArray[np.bool_],
     seat: NDArray[np.int16],
     active: NDArray[np.bool_],
+    blind: bool,
 ) -> None:
     """`Game.decisions` into the fields of a `Decisions`, [B, 1, ...] each."""
     for b in range(len(states)):
@@ -63,7 +64,8 @@ def decisions(
         active[b, 0] = going
         for column in range(COLUMNS):
             legal[b, 0, column] = going and not state.all & _cell(ROWS - 1, column)
-        _see(state, mover, observation[b, 0])
+        if not blind:
+            _see(state, mover, observation[b, 0])
 
 
 @kernel

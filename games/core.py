@@ -64,6 +64,7 @@ class GameSpec:
     payoff: Payoff = "zero_sum"
     bounds: tuple[float, float] = (-1.0, 1.0)  # lowest and highest return of a seat; infinite where unknown
     searchable: bool = False  # states can be copied
+    resamples: bool = False  # the game has `resample`
     symmetries: tuple[Symmetry, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,9 +99,10 @@ class Decisions:
     seat: NDArray[np.int16]  # [B, S]
     active: NDArray[np.bool_]  # [B, S]
     global_state: NDArray[np.float32] | None = None  # [B, *G]
+    blind: bool = False  # nobody will look at observations and global state: a game need not write them
 
     @classmethod
-    def empty(cls, spec: GameSpec, batch: int) -> Decisions:
+    def empty(cls, spec: GameSpec, batch: int, *, blind: bool = False) -> Decisions:
         """Room for `batch` games, to be written in place by `Game.decisions`."""
         shape = (batch, spec.slots)
         return cls(
@@ -109,6 +111,18 @@ class Decisions:
             seat=np.broadcast_to(np.arange(spec.slots, dtype=np.int16), shape).copy(),
             active=np.zeros(shape, np.bool_),
             global_state=None if spec.global_state is None else np.zeros((batch, *spec.global_state), np.float32),
+            blind=blind,
+        )
+
+    def first(self, count: int) -> Decisions:
+        """Its first `count` games, as a view."""
+        return Decisions(
+            observation=self.observation[:count],
+            legal=self.legal[:count],
+            seat=self.seat[:count],
+            active=self.active[:count],
+            global_state=None if self.global_state is None else self.global_state[:count],
+            blind=self.blind,
         )
 
     def take(self, rows: Rows, slots: Rows) -> Decisions:
@@ -143,7 +157,15 @@ class Outcome:
 
 
 class Game(Protocol):
-    """A batch of boards. Implement it directly for speed, or write a `games.lift.Single` and lift it."""
+    """A batch of boards. Implement it directly for speed, or write a `games.lift.Single` and lift it.
+
+    A game of imperfect information may offer one thing more, and says so in its spec (`resamples`):
+
+        resample(states, rows, seats, keys) -> states
+
+    For each of `rows` [n] (repeats allowed), a game that `seats` [n] cannot tell from the one in that row, drawn by
+    `keys` [n]: what the seat has seen and done is the same, what is hidden from it is drawn anew. As a new batch.
+    """
 
     @property
     def spec(self) -> GameSpec: ...
@@ -176,6 +198,10 @@ class Game(Protocol):
 
     def copy(self, states: States, rows: Rows) -> States:
         """Independent copies of `rows` (repeats allowed) as a new batch. Searchable games only."""
+        ...
+
+    def put(self, states: States, rows: Rows, other: States) -> None:
+        """Put the games of `other` [n] into `rows` [n] of `states`; `other` is used no more. Searchable games only."""
         ...
 
     def text(self, states: States, row: int, seat: int) -> str:

@@ -76,8 +76,9 @@ class Lifted:
     def decisions(self, states: list[Board], out: Decisions | None = None) -> Decisions:
         if out is None:
             out = Decisions.empty(self.spec, len(states))
-        observation, state = out.observation, out.global_state
-        observation[:] = 0
+        observation, state, sighted = out.observation, None if out.blind else out.global_state, not out.blind
+        if sighted:
+            observation[:] = 0
         out.legal[:] = False
         out.active[:] = False
         if state is not None:
@@ -98,7 +99,8 @@ class Lifted:
                     raise ValueError("nobody acts, though the game is not over")
                 for acting in seats if simultaneous else seats[:1]:
                     slot = acting if simultaneous else 0
-                    single.observe(acting, observation[row, slot])
+                    if sighted:
+                        single.observe(acting, observation[row, slot])
                     out.seat[row, slot] = acting
                     asked.append((row, slot))
                     begins.append(len(allowed))
@@ -110,7 +112,7 @@ class Lifted:
         if asked:
             self._mark(states, out, np.array(asked), np.diff([*begins, len(allowed)]), np.frombuffer(allowed, np.int64))
         for seen, what in ((observation, "an observation"), (state, "a global state")):
-            if seen is not None and not np.isfinite(np.add.reduce(seen, axis=None)):
+            if seen is not None and sighted and not np.isfinite(np.add.reduce(seen, axis=None)):
                 self._void_unfinite(states, seen, what)
         for row, board in enumerate(states):
             if board.failure is not None:
@@ -173,6 +175,10 @@ class Lifted:
             twin.seats, twin.steps, twin.over, twin.failure = board.seats, board.steps, board.over, board.failure
             copies.append(twin)
         return copies
+
+    def put(self, states: list[Board], rows: Rows, other: list[Board]) -> None:
+        for row, board in zip(rows.tolist(), other, strict=True):
+            states[row] = board
 
     def text(self, states: list[Board], row: int, seat: int) -> str:
         single = states[row].single

@@ -1,0 +1,73 @@
+"""The settings of AlphaZero: how it searches, and how it learns from what the search found."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from agents.networks import NetworkConfig
+from agents.schedules import Schedule, Scheduled
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SearchConfig(BaseModel):
+    """A search of one decision. Constants of PUCT are AlphaZero's, those of Gumbel the paper's for board games."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Literal["gumbel", "puct"] = "gumbel"
+    simulations: PositiveInt = 64
+    cheap: Share = 0.0  # of training decisions that get a cheap search and teach no policy (playout-cap randomisation)
+    cheap_simulations: PositiveInt = 16
+    reuse: bool = True  # what was found below the moves that were played
+    determinise: bool = False  # in games of imperfect information, search in worlds that the seat cannot tell apart
+    # gumbel
+    considered: PositiveInt = 16  # actions at the root, at most
+    c_visit: NonNegativeFloat = 50.0
+    c_scale: PositiveFloat = 1.0  # of values in [-1, 1]; 0.1 where they are rescaled
+    rescale: bool = False  # values to the range that a node's actions show, as mctx does
+    # puct
+    c_init: PositiveFloat = 1.25
+    c_base: PositiveFloat = 19652.0
+    fpu: NonNegativeFloat = 0.2  # an untried action is worth its node less this times the root of the tried prior
+    noise: Share = 0.25  # of the root's prior, in training
+    noise_total: PositiveFloat = 10.83  # Dirichlet alpha, shared among the legal actions (KataGo)
+    sampled_moves: NonNegativeInt = 30  # a game's first moves in training, drawn by visits; then the most visited
+
+
+class ReplayConfig(BaseModel):
+    """Which decisions are learned from: a window over the newest that grows with a power of all (KataGo)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least: PositiveInt = 50_000  # c: decisions; the window while there are no more
+    exponent: Annotated[float, Field(gt=0, le=1)] = 0.75  # a
+    growth: Annotated[float, Field(gt=0, le=1)] = 0.4  # b
+    most: PositiveInt = 2_000_000  # for memory's sake
+    uses: PositiveInt = 4  # of each decision, at most and on average
+    surprise: Share = 0.0  # of the sampling weight that goes by how far the search moved the policy (KataGo: 0.5)
+
+
+class AlphaZeroConfig(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["alphazero"] = "alphazero"
+    network: NetworkConfig = NetworkConfig()
+    search: SearchConfig = SearchConfig()
+    inference: str = "auto"  # agents.inference.BACKENDS; auto: the fastest here for this network and batch
+    cache: NonNegativeInt = 0  # positions whose evaluation is kept, in a rollout
+    batch: PositiveInt = 8192  # new decisions to an update, at least: whole games are taken
+    minibatch: PositiveInt = 1024  # decisions to a gradient step
+    replay: ReplayConfig = ReplayConfig()
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum 0.9
+    learning_rate: Scheduled = Schedule(start=1e-3, end=1e-3, over=1)
+    weight_decay: NonNegativeFloat = 1e-4
+    max_grad_norm: PositiveFloat = 5.0
+    value_weight: PositiveFloat = 1.0
+    symmetry: bool = True  # learn from a random one of the game's symmetries each time
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99  # of the weights that play, for each gradient step; 0 for none
+    normalise_observations: bool = False  # for observations that are not already about one
+    temperature: NonNegativeFloat = 0.0  # of its snapshots' play; 0: what the search holds best
+    most_skipped: PositiveInt = 100  # gradient steps in a row that are not finite before the learner gives up
