@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from agents.networks import NetworkConfig
 from agents.schedules import Schedule, Scheduled
@@ -18,7 +27,7 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Literal["gumbel", "puct"] = "gumbel"
-    simulations: PositiveInt = 64
+    simulations: NonNegativeInt = 64  # of a decision; 0: the network alone
     cheap: Share = 0.0  # of training decisions that get a cheap search and teach no policy (playout-cap randomisation)
     cheap_simulations: PositiveInt = 16
     reuse: bool = True  # what was found below the moves that were played
@@ -46,8 +55,18 @@ class ReplayConfig(BaseModel):
     exponent: Annotated[float, Field(gt=0, le=1)] = 0.75  # a
     growth: Annotated[float, Field(gt=0, le=1)] = 0.4  # b
     most: PositiveInt = 2_000_000  # for memory's sake
-    uses: PositiveInt = 4  # of each decision, at most and on average
+    uses: PositiveFloat = 4.0  # of each decision on average: what an update learns from, for each that is new
+    most_uses: Annotated[int, Field(ge=1, le=255)] = 8  # of one decision; where equal to `uses`, only new ones are left
     surprise: Share = 0.0  # of the sampling weight that goes by how far the search moved the policy (KataGo: 0.5)
+
+    @model_validator(mode="after")
+    def _enough_uses(self) -> Self:
+        if self.most_uses < self.uses:
+            raise ValueError(
+                f"most_uses must be at least uses: no decision is used {self.uses:g} times on average where each is"
+                f" used at most {self.most_uses} times. Raise most_uses or lower uses."
+            )
+        return self
 
 
 class AlphaZeroConfig(BaseModel):
@@ -63,7 +82,10 @@ class AlphaZeroConfig(BaseModel):
     replay: ReplayConfig = ReplayConfig()
     optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd: with momentum 0.9
     learning_rate: Scheduled = Schedule(start=1e-3, end=1e-3, over=1)
-    weight_decay: NonNegativeFloat = 1e-4
+    weight_decay: NonNegativeFloat = (
+        1e-4  # decoupled with adamw; with sgd the gradient of an L2 penalty, as AlphaZero's
+    )
+    precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products and convolutions when learning
     max_grad_norm: PositiveFloat = 5.0
     value_weight: PositiveFloat = 1.0
     symmetry: bool = True  # learn from a random one of the game's symmetries each time

@@ -7,10 +7,17 @@ A kind that learns is a module with a config, a policy and a learner; a scripted
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from agents.alphazero import AlphaZeroPolicy, Network
+from agents.alphazero import supports as alphazero_supports
+from agents.alphazero_config import AlphaZeroConfig
+from agents.alphazero_learner import AlphaZeroLearner
 from agents.core import Learner, Policy, Weights
 from agents.mcts import MCTS
+from agents.mcts import MOST as MOST_SIMULATIONS
 from agents.mcts import VERSION as MCTS_VERSION
 from agents.ppo import PPOConfig, PPOLearner, PPOPolicy
 from agents.ppo import supports as ppo_supports
@@ -18,7 +25,7 @@ from agents.scripted import Greedy, Random
 from games import GameSpec
 from games.names import did_you_mean
 
-AgentConfig = PPOConfig
+AgentConfig = Annotated[PPOConfig | AlphaZeroConfig, Field(discriminator="kind")]
 """The settings of any agent that learns; `kind` tells them apart."""
 
 SUPPORTS: dict[str, Callable[[GameSpec], str | None]] = {
@@ -26,10 +33,19 @@ SUPPORTS: dict[str, Callable[[GameSpec], str | None]] = {
     "greedy": Greedy.supports,
     "mcts": MCTS.supports,
     "ppo": ppo_supports,
+    "alphazero": alphazero_supports,
 }
 """Why a kind cannot play a game, as a sentence; None where it can."""
 
 SCRIPTED = ("random", "greedy", "mcts")
+
+PLAY_SETTINGS = {"ppo": ("temperature",), "alphazero": ("simulations", "temperature")}
+"""What can be set of a learned player without learning anew, as in `runs/x:main?simulations=50`."""
+
+
+def refusal(spec: GameSpec, config: AgentConfig) -> str | None:
+    """Why an agent of this config cannot play a game, as a sentence; None where it can."""
+    return alphazero_supports(spec, config) if config.kind == "alphazero" else SUPPORTS[config.kind](spec)
 
 
 def scripted(name: str) -> Policy:
@@ -55,19 +71,46 @@ def record_of(name: str) -> dict[str, Any]:
 
 
 def make_policy(
-    spec: GameSpec, config: AgentConfig, weights: Weights, settings: Mapping[str, Any] | None = None
+    spec: GameSpec,
+    config: AgentConfig,
+    weights: Weights,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    explore: bool = False,
+    rows: int = 256,
+    network: Network | None = None,
 ) -> Policy:
-    """A learned player. `settings` are its play settings (`temperature`); raises ValueError for an unknown one."""
-    known = {"temperature"}
-    for name in settings or {}:
+    """A learned player; `explore`: as it plays in training.
+
+    `settings` are its play settings (`PLAY_SETTINGS`); raises ValueError for one that is unknown or impossible. `rows`
+    is how many decisions it will mostly be asked for at once. `network` may answer in place of one made of the weights.
+    """
+    settings = settings or {}
+    for name in settings:
+        known = PLAY_SETTINGS[config.kind]
         if name not in known:
             raise ValueError(f"{config.kind} has no play setting {name!r}.{did_you_mean(name, known)}")
-    temperature = None if settings is None else settings.get("temperature")
+    temperature, simulations = settings.get("temperature"), settings.get("simulations")
     if temperature is not None and not (isinstance(temperature, (int, float)) and temperature >= 0):
         raise ValueError(f"temperature must be a number of at least 0, not {temperature!r}.")
-    return PPOPolicy(spec, config, weights, temperature)
+    if simulations is not None and not (isinstance(simulations, int) and 0 <= simulations <= MOST_SIMULATIONS):
+        raise ValueError(f"simulations must be a whole number from 0 to {MOST_SIMULATIONS:,}, not {simulations!r}.")
+    if config.kind == "ppo":
+        return PPOPolicy(spec, config, weights, 1.0 if explore else temperature)
+    return AlphaZeroPolicy(
+        spec,
+        config,
+        weights,
+        simulations=simulations,
+        temperature=temperature,
+        explore=explore,
+        rows=rows,
+        network=network,
+    )
 
 
 def make_learner(spec: GameSpec, config: AgentConfig, seed: int, device: str = "cpu") -> Learner:
     """A learner with fresh weights, drawn from `seed`."""
-    return PPOLearner(spec, config, seed, device)
+    if config.kind == "ppo":
+        return PPOLearner(spec, config, seed, device)
+    return AlphaZeroLearner(spec, config, seed, device)

@@ -38,16 +38,19 @@ move alone and among thousands.
 
 from __future__ import annotations
 
-from itertools import count
-
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.core import Choice, Context
-from agents.mcts_kernels import Forest, arrive, back_up, bytes_a_decision, choose, finite
+from agents.core import Analysis, Choice, Context
+from agents.forest import Forest, bytes_a_tree, finite
+from agents.rules import UCT, Rule
 from agents.scripted import one_of, refuse, why_not_searched
+from agents.search import Leaves, Search
+from agents.search_report import analysis, root_visits
+from agents.walk import begin, step_key
 from games import NO_ACTION, Decisions, Game, GameSpec, Keys, Rows, States
-from games.keys import CHOICE, SEARCH, mix
+from games.kernels import below, kernel, mix_one
+from games.keys import CHOICE, NATURE, SEARCH, mix
 
 VERSION = 1  # of the definition above; belongs into the record of every player of this kind
 MEMORY = 256 * 2**20  # bytes that the trees searched side by side may take
@@ -83,31 +86,79 @@ class MCTS:
         refuse("mcts", self.supports(spec))
         visits = np.zeros((*decisions.active.shape, spec.actions), np.int32)
         rows = decisions.active[:, 0].nonzero()[0]
-        together = max(1, MEMORY // bytes_a_decision(spec, self.simulations))
+        nodes = self.simulations + 1
+        together = max(1, MEMORY // bytes_a_tree(spec, nodes, spec.actions * nodes))
         for first in range(0, len(rows), together):
             part = rows[first : first + together]
-            visits[part, 0] = search(game, context.states, context.rows[part], keys[part, 0], self.simulations)
+            forest = search(game, context.states, context.rows[part], keys[part, 0], self.simulations)
+            visits[part, 0] = root_visits(forest, np.arange(len(part)), spec.actions)
         return visits
 
+    def analyse(self, decisions: Decisions, context: Context, keys: Keys) -> Analysis:
+        """What a search of the one decision in `decisions` found."""
+        refuse("mcts", self.supports(context.game.spec))
+        return analysis(search(context.game, context.states, context.rows, keys[:, 0], self.simulations), 0)
 
-def search(game: Game, states: States, rows: Rows, keys: Keys, simulations: int) -> NDArray[np.int32]:
-    """Root visits [n, A] of a search from each of `rows` [n] of `states`, none of them over, by `keys` [n]."""
-    spec, batch = game.spec, len(rows)
-    forest = Forest.plant(spec, batch, simulations)
-    decisions = Decisions.empty(spec, batch)
-    legal, seat, active = decisions.legal, decisions.seat, decisions.active
-    actions = np.full((batch, 1), NO_ACTION, np.int64)
-    nature = np.zeros(batch, np.uint64)
-    search_keys = mix(keys, SEARCH)
-    running = not finite(spec)
-    for simulation in range(simulations):
-        boards = game.copy(states, rows)
+
+def search(game: Game, states: States, rows: Rows, keys: Keys, simulations: int) -> Forest:
+    """The trees of a search from each of `rows` [n] of `states`, none of them over, by `keys` [n]."""
+    spec, n = game.spec, len(rows)
+    trees = Search(game, n, simulations + 1, Rule(UCT, running=not finite(spec)), play_on, blind=True)
+    roots = game.decisions(game.copy(states, rows), Decisions.empty(spec, n, blind=True))
+    nothing = np.empty((0, spec.actions), np.float32), np.zeros((n, spec.seats))
+    trees.set_roots(np.arange(n), states, rows, roots.seat[:, 0], roots.legal[:, 0], *nothing)
+    begin(trees.forest, trees.rule, np.arange(n), np.full(n, simulations))
+    trees.run(np.arange(n), keys, states, rows)
+    return trees.forest
+
+
+def play_on(leaves: Leaves) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Evaluate by a rollout: what each seat earned, from the root to the end, in random play from the leaf on."""
+    game, forest = leaves.game, leaves.forest
+    boards = game.copy(leaves.boards, leaves.rows)
+    earned = forest.earned[leaves.trees, forest.at[leaves.trees]]
+    decisions = Decisions.empty(game.spec, len(earned), blind=True)
+    actions, nature = np.zeros((len(earned), 1), np.int64), np.zeros(len(earned), np.uint64)
+    search_keys = mix(leaves.keys, SEARCH)
+    step = 0
+    game.decisions(boards, decisions)
+    while _roll(forest, leaves.trees, search_keys, step, decisions.legal, decisions.active, actions, nature):
+        outcome = game.step(boards, actions, nature)
+        earned += outcome.reward
         game.decisions(boards, decisions)
-        for depth in count():
-            if not choose(forest, legal, seat, active, search_keys, simulation, depth, actions, nature):
-                break
-            outcome = game.step(boards, actions, nature)
-            game.decisions(boards, decisions)
-            arrive(forest, actions, outcome.reward, outcome.chance, active)
-        back_up(forest, running)
-    return forest.visits[:, 0]
+        step += 1
+    return np.empty((0, game.spec.actions), np.float32), earned
+
+
+@kernel
+def _roll(
+    forest: Forest,
+    trees: NDArray[np.int64],
+    search: NDArray[np.uint64],
+    step: int,
+    legal: NDArray[np.bool_],
+    active: NDArray[np.bool_],
+    actions: NDArray[np.int64],
+    nature: NDArray[np.uint64],
+) -> int:
+    """A random action [n, 1] and nature's key [n] for step `step` after the leaf, where a game goes on; how many do."""
+    going = 0
+    for i in range(len(trees)):
+        actions[i, 0] = NO_ACTION
+        if not active[i, 0]:
+            continue
+        going += 1
+        tree = trees[i]
+        key = step_key(search[i], forest.done[tree], forest.length[tree] + step)
+        nature[i] = mix_one(key, np.uint64(NATURE))
+        count = 0
+        for action in range(legal.shape[2]):
+            count += legal[i, 0, action]
+        left = below(mix_one(key, np.uint64(CHOICE)), count)
+        for action in range(legal.shape[2]):
+            if legal[i, 0, action]:
+                if left == 0:
+                    actions[i, 0] = action
+                    break
+                left -= 1
+    return going

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from agents.core import Learner, Policy, Trajectories, Weights
-from agents.kinds import AgentConfig, make_learner, make_policy, scripted
+from agents.kinds import PLAY_SETTINGS, AgentConfig, make_learner, make_policy, scripted
 from arena.config import RunConfig
 from arena.files import Arrays
 from arena.rollout import Batch, Order, Rollout
@@ -110,9 +110,10 @@ class Cast:
         spec: GameSpec,
         configs: Mapping[str, AgentConfig],
         fetch: Callable[[str], Frozen],
+        rows: int = 256,
         most: int = 16,
     ) -> None:
-        self._spec, self._configs, self._fetch, self._most = spec, configs, fetch, most
+        self._spec, self._configs, self._fetch, self._rows, self._most = spec, configs, fetch, rows, most
         self._players: dict[str, Player] = {}
         self._live: dict[str, Policy] = {}
         self._versions: dict[str, int] = {}
@@ -122,7 +123,7 @@ class Cast:
         self._players[player.id] = player
 
     def publish(self, learner: str, weights: Weights, version: int) -> None:
-        self._live[learner] = make_policy(self._spec, self._configs[learner], weights, {"temperature": 1.0})
+        self._live[learner] = make_policy(self._spec, self._configs[learner], weights, explore=True, rows=self._rows)
         self._versions[learner] = version
 
     def version(self, player: str) -> int:
@@ -142,8 +143,10 @@ class Cast:
         if not player.content:
             return scripted(player.id)
         frozen = self._fetch(player.id)
-        settings = {name: value for name, value in player.settings.items() if name == "temperature"}
-        return make_policy(self._spec, frozen.config, frozen.weights, settings)
+        settings = {
+            name: player.settings[name] for name in PLAY_SETTINGS[frozen.config.kind] if name in player.settings
+        }
+        return make_policy(self._spec, frozen.config, frozen.weights, settings, rows=self._rows)
 
 
 @dataclass(slots=True)
@@ -192,7 +195,7 @@ class InProcess:
 
     def __init__(self, config: RunConfig, game: Game, device: str, load: Callable[[str], Frozen]) -> None:
         learners = config.league.learners
-        self.cast = Cast(game.spec, {name: s.agent for name, s in learners.items()}, load)
+        self.cast = Cast(game.spec, {name: s.agent for name, s in learners.items()}, load, config.rollout.rows)
         self._apprentices = {
             name: Apprentice.make(name, number, game.spec, settings.agent, config.seed, device)
             for number, (name, settings) in enumerate(learners.items())

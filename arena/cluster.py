@@ -79,7 +79,7 @@ class RolloutActor:
         _settle(known)
         self._refs: dict[str, Any] = {}
         made = games.make(game)
-        self._cast = Cast(made.spec, configs, lambda player: ray.get(self._refs[player]))
+        self._cast = Cast(made.spec, configs, lambda player: ray.get(self._refs[player]), rows)
         self._rollout = Rollout(made, self._cast, rows, piece=piece, most_failed=most)
         self._idle_since = perf_counter()
 

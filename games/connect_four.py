@@ -66,6 +66,9 @@ class ConnectFour:
     def copy(self, states: NDArray[np.void], rows: Rows) -> NDArray[np.void]:
         return states[rows]
 
+    def room(self, count: int) -> NDArray[np.void]:
+        return np.zeros(count, STATE)
+
     def put(self, states: NDArray[np.void], rows: Rows, other: NDArray[np.void]) -> None:
         states[rows] = other
 

@@ -200,6 +200,10 @@ class Game(Protocol):
         """Independent copies of `rows` (repeats allowed) as a new batch. Searchable games only."""
         ...
 
+    def room(self, count: int) -> States:
+        """Room for `count` games, holding none yet: to be filled by `put`. Searchable games only."""
+        ...
+
     def put(self, states: States, rows: Rows, other: States) -> None:
         """Put the games of `other` [n] into `rows` [n] of `states`; `other` is used no more. Searchable games only."""
         ...

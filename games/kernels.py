@@ -52,6 +52,16 @@ def kernel(function: _Function) -> _Function:
     return compiled
 
 
+def walker(function: _Function) -> _Function:
+    """A `kernel` that does not count references: for those that are given tuples of arrays, and allocate nothing.
+
+    Numba counts every use of an array of a tuple as a new reference, atomically, which costs more than the work itself.
+    Calls from one to another are inlined for the same reason.
+    """
+    compiled: _Function = numba.njit(cache=True, nogil=True, forceinline=True, _nrt=False)(function)
+    return compiled
+
+
 @kernel
 def mix_one(key: np.uint64, number: np.uint64) -> np.uint64:
     """`games.keys.mix(key, number)` for one key inside a kernel."""

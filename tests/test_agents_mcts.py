@@ -19,6 +19,7 @@ from agents import mcts
 from agents.core import Choice, Context, Policy
 from agents.mcts import MCTS, VERSION, search
 from agents.scripted import Random
+from agents.search_report import root_visits
 from arena.match import Table
 from games import Game, GameError, GameSpec
 from games.keys import CHOICE, MATCH, NATURE, SEARCH, mix
@@ -202,7 +203,8 @@ def test_searches_as_defined(name: str, batch: int, simulations: int) -> None:
     assert len(rows) >= 2
     for key in range(3):
         keys = mix(key, rows)
-        visits = search(game, position.states, rows, keys, simulations)
+        forest = search(game, position.states, rows, keys, simulations)
+        visits = root_visits(forest, np.arange(len(rows)), game.spec.actions)
         for i, row in enumerate(rows.tolist()):
             assert visits[i].tolist() == reference(game, position.states, row, keys[i], simulations)
             assert visits[i].sum() == simulations
@@ -238,9 +240,9 @@ def test_same_move_alone_and_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None
     position = table(game, [[], [0], [2, 2], [0, 2], [2, 0, 0]])
     keys = mix(11, np.arange(256))
     rows = np.arange(256) % 5
-    together = search(game, position.states, rows, keys, 30)
+    together = root_visits(search(game, position.states, rows, keys, 30), rows * 0 + np.arange(256), 3)
     for i in (0, 4, 100, 255):
-        alone = search(game, position.states, rows[i : i + 1], keys[i : i + 1], 30)
+        alone = root_visits(search(game, position.states, rows[i : i + 1], keys[i : i + 1], 30), np.arange(1), 3)
         assert alone[0].tolist() == together[i].tolist()
     agent, context = MCTS(30), Context(game, position.states, np.arange(5))
     whole = agent.visits(position.pending(), context, keys[:5, None])
