@@ -112,12 +112,14 @@ class AlphaZeroPolicy:
         self._mean = float(weights["value_norm.mean"])
         self._reuse = search.reuse and spec.perfect_information
         self.rule = rule_of(search, spec, explore=explore)
-        budgets = {search.simulations, search.cheap_simulations} if explore else {search.simulations}
+        self._cheap = min(search.cheap_simulations, search.simulations)  # trees have no room for more
+        self._refusal = supports(spec, config)
+        budgets = {search.simulations, self._cheap} if explore else {search.simulations}
         self._halving = {budget: schedules(search.considered, budget) for budget in budgets}
 
     def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
         """Choose for every active slot. Raises GameError where the game is not one that can be searched."""
-        refuse("alphazero", why_not_searched(self.spec) if not self.config.determinise else supports(self.spec))
+        refuse("alphazero", self._refusal)
         rows = decisions.active[:, 0].nonzero()[0]
         n, actions = len(rows), self.spec.actions
         found = _Found(
@@ -144,7 +146,7 @@ class AlphaZeroPolicy:
 
     def analyse(self, decisions: Decisions, context: Context, keys: Keys) -> Analysis:
         """What it thinks of the one decision in `decisions`."""
-        refuse("alphazero", supports(self.spec))
+        refuse("alphazero", self._refusal)
         search = self._new(context.game, 1)
         trees = np.zeros(1, np.int64)
         self._set_roots(search, trees, decisions, trees, context.states, context.rows)
@@ -203,7 +205,7 @@ class AlphaZeroPolicy:
         budget = np.full(len(trees), self.config.simulations)
         if self.explore and self.config.cheap > 0:
             found.full[lot] = uniform(mix(keys, SEARCH, 1)) >= self.config.cheap
-            budget[~found.full[lot]] = self.config.cheap_simulations
+            budget[~found.full[lot]] = self._cheap
         self._begin(search, trees, budget, keys)
         search.run(trees, keys, context.states, context.rows[rows])
         part = found.target[lot], found.value[lot], found.surprise[lot], found.action[lot]

@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from agents.alphazero_config import AlphaZeroConfig
 from agents.core import Trajectories, Weights
-from agents.networks import PolicyValueNet, RunningNorm, load_arrays, to_arrays
+from agents.networks import PolicyValueNet, RunningNorm, flattened, load_arrays, part_of, popart, to_arrays
 from agents.replay import Batch, Replay
 from games import GameSpec
 from games.kernels import kernel
@@ -72,14 +71,8 @@ class AlphaZeroLearner:
             self.value_norm.mean.fill_((low + high) / 2)
             self.value_norm.variance.fill_(((high - low) / 2 or 1.0) ** 2 - 1e-6)
         self.value_norm.to(self.device)
-        # One vector of all parameters, as PPO has it: clipping, the optimiser and the average are then one step each.
-        parameters = list(self.net.parameters())
-        self._sizes = [parameter.numel() for parameter in parameters]
-        self._flat = nn.Parameter(parameters_to_vector(parameters).detach())
-        vector_to_parameters(self._flat.data, parameters)
-        self._gradient = self._flat.grad = torch.zeros_like(self._flat)
-        for parameter, part in zip(parameters, torch.split(self._gradient, self._sizes), strict=True):
-            parameter.grad = part.view_as(parameter)
+        self._flat, self._gradient = flattened(self.net)
+        self._sizes = [parameter.numel() for parameter in self.net.parameters()]
         self._average = torch.zeros_like(self._flat.data)  # not yet corrected for having begun at zero
         self.optimiser = _optimiser(self._flat, config)
         self.replay = Replay(spec, config.replay, symmetry=config.symmetry)
@@ -122,8 +115,8 @@ class AlphaZeroLearner:
         return named | {f"value_norm.{name}": array for name, array in to_arrays(self.value_norm).items()}
 
     def load(self, weights: Weights) -> None:
-        load_arrays(self.net, _part(weights, "net."))
-        load_arrays(self.value_norm, _part(weights, "value_norm."))
+        load_arrays(self.net, part_of(weights, "net."))
+        load_arrays(self.value_norm, part_of(weights, "value_norm."))
         self.optimiser.state.clear()
         self._average.zero_()
         self.averaged = 0
@@ -143,7 +136,7 @@ class AlphaZeroLearner:
                 raise ValueError(f"This is not the state of an AlphaZero learner: {name!r} is missing from it.")
         vector = tuple(self._flat.shape)
         needed = {"raw.parameters": vector, "raw.average": vector, "counters": (len(_COUNTERS),)}
-        moments = _part(state, "optimiser.")
+        moments = part_of(state, "optimiser.")
         if moments:
             names = ("exp_avg", "exp_avg_sq", "step") if self.config.optimiser == "adamw" else ("momentum_buffer",)
             if moments.keys() != set(names):
@@ -157,8 +150,8 @@ class AlphaZeroLearner:
                 raise ValueError(
                     f"This state is of another network: {name!r} has shape {state[name].shape}, but {shape} is needed."
                 )
-        self.replay.restore(_part(state, "replay."))
-        self.load(_part(state, "weights."))
+        self.replay.restore(part_of(state, "replay."))
+        self.load(part_of(state, "weights."))
         self._flat.data.copy_(torch.tensor(state["raw.parameters"]))
         self._average.copy_(torch.tensor(state["raw.average"]))
         if moments:
@@ -257,15 +250,6 @@ class AlphaZeroLearner:
         return dict(zip(names, torch.split(vector, self._sizes), strict=True))
 
 
-def popart(norm: RunningNorm, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Take targets [n] into `norm`, old ones fading slowly. Returns what keeps a head's output in own units the same:
-    what to multiply its weight and bias by, and what then to add to the bias."""
-    old_mean, old_scale = norm.mean.clone(), torch.sqrt(norm.variance + 1e-6)
-    norm.learn(target, slowest=0.02)
-    scale = torch.sqrt(norm.variance + 1e-6)
-    return old_scale / scale, (old_mean - norm.mean) / scale
-
-
 def _optimiser(parameter: nn.Parameter, config: AlphaZeroConfig) -> torch.optim.Optimizer:
     rate, decay = config.learning_rate.start, config.weight_decay
     if config.optimiser == "sgd":
@@ -275,10 +259,6 @@ def _optimiser(parameter: nn.Parameter, config: AlphaZeroConfig) -> torch.optim.
 
 def _copied(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy().copy()
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 @kernel

@@ -140,7 +140,7 @@ def new_node(forest: Forest, tree: int, parent: int, edge: int, chance: int) -> 
 def add_edges(
     forest: Forest, tree: int, node: int, mover: int, legal: NDArray[np.bool_], logits: NDArray[np.float32], row: int
 ) -> None:
-    """Give `node` an edge for each action of legal [A], priors by row `row` of logits [n, A], even where that is [0, A]."""
+    """Give `node` an edge for each action of legal [A]: priors by row `row` of logits [n, A], or even by [0, A]."""
     first = forest.edges[tree]
     edge = first
     highest = -math.inf
@@ -181,10 +181,17 @@ def find_child(forest: Forest, tree: int, edge: int, chance: int) -> int:
 
 @walker
 def find_view(forest: Forest, tree: int, chance: int) -> int:
-    """The node, but for the root, that is known by `chance`, wherever it is; or NONE."""
+    """The node, but for the root, that is known by `chance`, wherever it is; or NONE.
+
+    Not one that the simulation under way came through: who sees the same again stands elsewhere, and paths stay short.
+    """
     for node in range(1, forest.nodes[tree]):
         if forest.chance[tree, node] == chance:
-            return node
+            passed = False
+            for i in range(forest.length[tree]):
+                passed = passed or forest.path_node[tree, i] == node
+            if not passed:
+                return node
     return NONE
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.core import Weights
-from agents.inference_backends import BACKENDS, Floats
+from agents.inference_backends import BACKENDS, Floats, on_device
 from agents.networks import NetworkConfig, PolicyValueNet, load_arrays, to_arrays
 from games import GameSpec
 from games.kernels import kernel
@@ -45,6 +45,8 @@ class Evaluator:
     """Positions asked for so far."""
     found: int
     """Of these, the ones that the network was spared: in the cache, or the same as another in their batch."""
+    batches: float
+    """Forward passes so far; of one that others shared (`arena.serving`), our part."""
 
     def __init__(
         self,
@@ -56,26 +58,31 @@ class Evaluator:
         rows: int = 256,
         normalise: bool = False,
         cache: int = 0,
+        device: str = "cpu",
     ) -> None:
         """`weights` are `to_arrays` of a PolicyValueNet(spec, network, normalise, values=spec.seats).
 
         `rows` is how many observations a call mostly brings; `cache` is how many positions are kept, rounded up to a
-        power of two of at least 2, or 0 for none. Raises InferenceError, a ValueError, for a backend that is unknown or
-        not installed, and ValueError for weights that do not fit.
+        power of two of at least 2, or 0 for none. On a `device` other than the CPU, by torch's name for it, there are
+        no backends to choose from: torch runs there, in bfloat16. Raises InferenceError, a ValueError, for a backend
+        that is unknown or not installed, and ValueError for weights that do not fit.
         """
         net = _network(spec, network, normalise)
         load_arrays(net, weights)
         net.requires_grad_(False)
-        name, _ = resolve(backend)
+        name = resolve(backend)[0] if device == "cpu" else device
         self.backend = choose(spec, network, rows, normalise) if name == "auto" else name
-        self.seconds, self.asked, self.found = 0.0, 0, 0
+        self.seconds, self.asked, self.found, self.batches = 0.0, 0, 0, 0.0
         self._shape, self._outputs = spec.observation, (spec.actions, spec.seats)
         self._norm: tuple[Floats, Floats] | None = None
         if net.normalise is not None:  # here for all backends, in float32: differences of large numbers need it
             scale = torch.rsqrt(net.normalise.variance + 1e-6)
             self._norm = net.normalise.mean.numpy().ravel(), scale.numpy().ravel()
             net.normalise = None
-        self._forward = BACKENDS[self.backend].make(net, spec.observation)
+        if device == "cpu":
+            self._forward = BACKENDS[self.backend].make(net, spec.observation)
+        else:
+            self._forward = on_device(net, spec.observation, torch.device(device))
         self._cache = _Cache(cache, self._outputs) if cache > 0 else None
 
     def __call__(self, observation: Floats) -> tuple[Floats, Floats]:
@@ -103,6 +110,7 @@ class Evaluator:
             observation = normal
         answer = self._forward(observation)
         self.seconds += time.perf_counter() - began
+        self.batches += 1
         return answer
 
     def _through_cache(self, cache: _Cache, observation: Floats) -> tuple[Floats, Floats]:
@@ -249,8 +257,7 @@ class _Cache:
 
     def store(self, fresh_logits: Floats, fresh_value: Floats, logits: Floats, value: Floats) -> None:
         """Keep the network's answers for the rows that `look_up` returned, and copy them to all rows they answer."""
-        call = np.uint64(self._calls)
-        _store(call, self._reserved, fresh_logits, fresh_value, self._entries, self._answers)
+        _store(self._reserved, fresh_logits, fresh_value, self._answers)
         _copy(self._source, fresh_logits, fresh_value, logits, value)
 
     def clear(self) -> None:
@@ -261,8 +268,7 @@ class _Cache:
 def _hash(words: NDArray[np.uint32], keys: NDArray[np.uint64]) -> None:
     """64 bits, never `_NOTHING`, of each row of words [n, k]. Four lanes: in one, each step would wait for the last.
 
-    A lane is folded before it is multiplied, and each by a number of its own: else a change of sign would do the same
-    to the key whichever lane it is in.
+    A lane is folded before it is multiplied: else a change of sign would do the same to the key in whichever lane.
     """
     half = np.uint64(32)
     by_a, by_b = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
@@ -324,22 +330,15 @@ def _look_up(
 
 
 @kernel
-def _store(
-    call: np.uint64,
-    reserved: NDArray[np.int64],
-    logits: Floats,
-    value: Floats,
-    entries: NDArray[np.uint64],
-    answers: Floats,
-) -> None:
+def _store(reserved: NDArray[np.int64], logits: Floats, value: Floats, answers: Floats) -> None:
+    """In order: where one entry was reserved twice in a batch, the key in it is the later one's."""
     actions = logits.shape[1]
     for miss in range(len(reserved)):
         at = reserved[miss]
-        if entries[at, 1] == call << np.uint64(32) | np.uint64(miss):  # else a later one of this batch took its place
-            for i in range(actions):
-                answers[at, i] = logits[miss, i]
-            for i in range(value.shape[1]):
-                answers[at, actions + i] = value[miss, i]
+        for i in range(actions):
+            answers[at, i] = logits[miss, i]
+        for i in range(value.shape[1]):
+            answers[at, actions + i] = value[miss, i]
 
 
 @kernel

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from agents.core import Weights
 from games import GameSpec
@@ -145,3 +146,32 @@ def load_arrays(module: nn.Module, weights: Weights) -> None:
                 f" {tuple(own[name].shape)} is needed."
             )
     module.load_state_dict({name: torch.tensor(np.asarray(weights[name])) for name in own})
+
+
+def part_of(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Those whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def flattened(module: nn.Module) -> tuple[nn.Parameter, Tensor]:
+    """One vector that all parameters of `module` are parts of from now on, and its gradient, of which theirs are.
+
+    With small networks, clipping and an optimiser would else spend their time on going from one parameter to the next.
+    """
+    parameters = list(module.parameters())
+    flat = nn.Parameter(parameters_to_vector(parameters).detach())
+    vector_to_parameters(flat.data, parameters)
+    flat.grad = gradient = torch.zeros_like(flat)
+    parts = torch.split(gradient, [parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
+    return flat, gradient
+
+
+def popart(norm: RunningNorm, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Take targets [n] into `norm`, old ones fading slowly. Returns what keeps a head's output in own units the same:
+    what to multiply its weight and bias by, and what then to add to the bias."""
+    old_mean, old_scale = norm.mean.clone(), torch.sqrt(norm.variance + 1e-6)
+    norm.learn(target, slowest=0.02)
+    scale = torch.sqrt(norm.variance + 1e-6)
+    return old_scale / scale, (old_mean - norm.mean) / scale

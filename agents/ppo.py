@@ -21,12 +21,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
-from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch import Tensor
 
-from agents.core import Choice, Context, Trajectories, Weights
+from agents.core import Analysis, Choice, Context, Option, Trajectories, Weights
 from agents.credit import advantages
-from agents.networks import NetworkConfig, PolicyValueNet, RunningNorm, load_arrays, to_arrays
+from agents.networks import (
+    NetworkConfig,
+    PolicyValueNet,
+    RunningNorm,
+    flattened,
+    load_arrays,
+    part_of,
+    popart,
+    to_arrays,
+)
 from agents.sampling import probabilities, sample
 from agents.schedules import Schedule, Scheduled
 from games import Decisions, GameSpec, Keys
@@ -73,8 +81,8 @@ class PPOPolicy:
         self.load(weights)
 
     def load(self, weights: Weights) -> None:
-        load_arrays(self.net, _part(weights, "net."))
-        load_arrays(self.value_norm, _part(weights, "value_norm."))
+        load_arrays(self.net, part_of(weights, "net."))
+        load_arrays(self.value_norm, part_of(weights, "value_norm."))
         self._scale = float(torch.sqrt(self.value_norm.variance + 1e-6)), float(self.value_norm.mean)
 
     def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
@@ -83,6 +91,16 @@ class PPOPolicy:
         legal = decisions.legal.reshape(-1, decisions.legal.shape[2])
         action, log_prob = sample(logits, legal, keys.reshape(-1), self.temperature)
         return Choice(action.reshape(shape), {"log_prob": log_prob.reshape(shape), "value": value.reshape(shape)})
+
+    def analyse(self, decisions: Decisions, context: Context, keys: Keys) -> Analysis:
+        """What it holds of the decision in a batch of one game with one slot: probabilities as it learned them, at
+        temperature 1, and the value. It looks at no action further, so none has a value of its own."""
+        legal = decisions.legal[0]  # [1, A]
+        logits, value = self._evaluate(decisions.observation[0])
+        prior = probabilities(logits, legal, 1.0)[0]
+        best_first = sorted(np.flatnonzero(legal[0]).tolist(), key=lambda action: -prior[action])
+        options = (Option(action, prior=float(prior[action]), line=(action,)) for action in best_first)
+        return Analysis(float(value[0]), tuple(options))
 
     def probabilities(self, observation: NDArray[np.float32], legal: NDArray[np.bool_]) -> NDArray[np.float64]:
         """How likely `act` is to choose each action [n, A], seeing observation [n, *O] and allowed legal [n, A]."""
@@ -109,15 +127,7 @@ class PPOLearner:
             self.net.initialise()
         self.net.to(self.device)
         self.value_norm = RunningNorm(()).to(self.device)
-        # One vector of all parameters, and one of their gradients: with small networks, clipping and Adam would else
-        # spend their time on going from one parameter to the next.
-        parameters = list(self.net.parameters())
-        self._flat = nn.Parameter(parameters_to_vector(parameters).detach())
-        vector_to_parameters(self._flat.data, parameters)
-        self._gradient = self._flat.grad = torch.zeros_like(self._flat)
-        parts = torch.split(self._gradient, [parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+        self._flat, self._gradient = flattened(self.net)
         self.optimiser = torch.optim.Adam([self._flat], lr=config.learning_rate.start, eps=1e-5, fused=True)
         self.decisions = 0  # learned from so far
         self.updates = 0
@@ -156,8 +166,8 @@ class PPOLearner:
         return named | {f"value_norm.{name}": array for name, array in to_arrays(self.value_norm).items()}
 
     def load(self, weights: Weights) -> None:
-        load_arrays(self.net, _part(weights, "net."))
-        load_arrays(self.value_norm, _part(weights, "value_norm."))
+        load_arrays(self.net, part_of(weights, "net."))
+        load_arrays(self.value_norm, part_of(weights, "value_norm."))
         self.optimiser.state.clear()
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -168,14 +178,14 @@ class PPOLearner:
         return arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        moments = _part(state, "adam.")
+        moments = part_of(state, "adam.")
         shapes = {name: array.shape for name, array in moments.items()}
         vector = tuple(self._flat.shape)
         if shapes and shapes != {"step": (), "exp_avg": vector, "exp_avg_sq": vector}:
             raise ValueError(f"This state is of another network: Adam's are {shapes}, but {vector[0]} is needed.")
         if "counters" not in state:
             raise ValueError("This is not the state of a PPO learner: 'counters' is missing from it.")
-        self.load(_part(state, "weights."))
+        self.load(part_of(state, "weights."))
         if moments:
             self.optimiser.state[self._flat] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
         self.decisions, self.updates, self.skipped_in_a_row = (int(n) for n in state["counters"])
@@ -264,14 +274,7 @@ class PPOLearner:
 
     def _learn_value_scale(self, target: Tensor) -> None:
         """Take in new targets, and change the value head so that its de-normalised output stays the same (PopArt)."""
-        norm, head = self.value_norm, self.net.value
-        old_mean, old_scale = norm.mean.clone(), torch.sqrt(norm.variance + 1e-6)
-        norm.learn(target, slowest=0.02)
-        scale = torch.sqrt(norm.variance + 1e-6)
+        ratio, shift = popart(self.value_norm, target)
         with torch.no_grad():
-            head.weight *= old_scale / scale
-            head.bias.copy_((old_scale * head.bias + old_mean - norm.mean) / scale)
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            self.net.value.weight *= ratio
+            self.net.value.bias.mul_(ratio).add_(shift)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ def root_visits(forest: Forest, trees: NDArray[np.int64], actions: int) -> NDArr
 
 
 def analysis(forest: Forest, tree: int) -> Analysis:
-    """The root of one tree, its actions by visits (by priors where nothing was visited)."""
+    """The root of one tree, its actions by visits, then value, then prior."""
     mover = int(forest.mover[tree, 0])
     base = float(forest.earned[tree, 0, mover])
     options = []
@@ -38,7 +40,9 @@ def analysis(forest: Forest, tree: int) -> Analysis:
                 line=_line(forest, tree, edge),
             )
         )
-    options.sort(key=lambda option: (-option.visits, -option.prior))
+    options.sort(
+        key=lambda option: (-option.visits, -(option.value if option.value is not None else -inf), -option.prior)
+    )
     visited = [(option.visits, option.value) for option in options if option.value is not None]
     total, weight = float(forest.raw[tree, 0]) - base, 1
     for visits, value in visited:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from agents.alphazero import Network
 from agents.core import Learner, Policy, Trajectories, Weights
 from agents.kinds import PLAY_SETTINGS, AgentConfig, make_learner, make_policy, scripted
 from arena.config import RunConfig
@@ -103,7 +104,10 @@ class Backend(Protocol):
 
 
 class Cast:
-    """The policies that play in one process: live ones as last published, frozen ones fetched when first needed."""
+    """The policies that play in one process: live ones as last published, frozen ones fetched when first needed.
+
+    `network` says what evaluates for a player, of this version, config and weights; None: a network made here.
+    """
 
     def __init__(
         self,
@@ -112,8 +116,10 @@ class Cast:
         fetch: Callable[[str], Frozen],
         rows: int = 256,
         most: int = 16,
+        network: Callable[[str, int, AgentConfig, Weights], Network | None] = lambda *player: None,
     ) -> None:
         self._spec, self._configs, self._fetch, self._rows, self._most = spec, configs, fetch, rows, most
+        self._network = network
         self._players: dict[str, Player] = {}
         self._live: dict[str, Policy] = {}
         self._versions: dict[str, int] = {}
@@ -123,7 +129,9 @@ class Cast:
         self._players[player.id] = player
 
     def publish(self, learner: str, weights: Weights, version: int) -> None:
-        self._live[learner] = make_policy(self._spec, self._configs[learner], weights, explore=True, rows=self._rows)
+        config = self._configs[learner]
+        network = self._network(learner, version, config, weights)
+        self._live[learner] = make_policy(self._spec, config, weights, explore=True, rows=self._rows, network=network)
         self._versions[learner] = version
 
     def version(self, player: str) -> int:
@@ -146,7 +154,8 @@ class Cast:
         settings = {
             name: player.settings[name] for name in PLAY_SETTINGS[frozen.config.kind] if name in player.settings
         }
-        return make_policy(self._spec, frozen.config, frozen.weights, settings, rows=self._rows)
+        network = self._network(player.id, 0, frozen.config, frozen.weights)
+        return make_policy(self._spec, frozen.config, frozen.weights, settings, rows=self._rows, network=network)
 
 
 @dataclass(slots=True)

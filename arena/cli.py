@@ -99,6 +99,8 @@ def match(
     print(f"{a} against {b}, {result.games} games of {first.game.spec.name}, {plies} random plies first:")
     print(f"  {result.wins} won, {result.draws} drawn, {result.losses} lost")
     print(f"  score {result.score:.3f}, 95% interval {result.low:.3f} to {result.high:.3f}")
+    if None not in result.ms_per_move:
+        print("  {:.3g} and {:.3g} ms a move".format(*result.ms_per_move))
     if result.void:
         print(f"  {result.void} games broke and do not count")
 
@@ -109,22 +111,39 @@ def play(
     against: Annotated[str, typer.Option(help="Who holds the other seats.")] = "random",
     seat: Annotated[int, typer.Option(help="Your seat, from 0; -1 to watch.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same luck.")] = 1,
+    simulations: Annotated[
+        int | None, typer.Option(min=1, help="Of its search, a move and a hint; overrules ?simulations= of the player.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Of its play, 0 its best; overrules ?temperature= of the player.")
+    ] = None,
 ) -> None:
-    """Play against a player in this terminal."""
+    """Play against a player in this terminal; `hint` says what it would do and why."""
     import torch
 
     from arena.play import play as play_game
-    from arena.players import game_of, load
+    from arena.players import game_of, load, with_settings
     from games.keys import mix
 
     torch.set_num_threads(1)
-    loaded = load(against, game or game_of(against))
+    given = {"simulations": simulations, "temperature": temperature}
+    against = with_settings(against, {name: value for name, value in given.items() if value is not None})
+    game = game or game_of(against)
+    loaded = load(against, game)
     seats = loaded.game.spec.seats
     if not -1 <= seat < seats:
         raise UserError(f"{loaded.game.spec.name} has seats 0 to {seats - 1}; --seat {seat} is none of them.")
     players = [None if s == seat else loaded.policy for s in range(seats)]
     names = ["you" if s == seat else against for s in range(seats)]
-    played = play_game(loaded.game, players, int(mix(seed, 0)), console=Console(), ask=input, names=names)
+    played = play_game(
+        loaded.game,
+        players,
+        int(mix(seed, 0)),
+        console=Console(),
+        ask=input,
+        names=names,
+        adviser=lambda simulations: load(with_settings(against, {"simulations": simulations}), game).policy,
+    )
     raise typer.Exit(1 if played.failure else 0)
 
 

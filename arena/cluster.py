@@ -6,6 +6,10 @@ no result is counted twice, and none that was reported is lost. Trajectories are
 actor that made them. A learner that dies ends the run, which goes on from its checkpoint with --resume: only the loop
 knows what else to turn back.
 
+With `rollout.inference: gpu` one more actor evaluates for the tree searches of all rollout actors (`arena.serving`).
+Where it dies the orders that asked it are lost, and a new one takes its place. A rollout actor waits while it is
+answered: more rollout actors than cores (`cluster.rollout.cpus` below 1) keep the cores, and the GPU, at work.
+
 Whoever can reach Ray's ports with this user's token can run code here, by design. They are open on all interfaces (Ray
 2.60 does so whatever address it is given), so the token is always asked for, and kept private.
 
@@ -23,7 +27,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from time import monotonic, perf_counter, sleep
+from time import monotonic, sleep
 from typing import Any
 
 # Ray reads these when it is imported. Tasks hang under `uv run` without the first.
@@ -36,13 +40,15 @@ else:  # the first came too late: what Ray made of it has no public setting
     sys.modules["ray._private.ray_constants"].RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # type: ignore[attr-defined]
 
 import ray
+import torch
 
 import games
-from agents.kinds import AgentConfig
-from arena.backend import Apprentice, Cast, Event, Handle, Learned, Lost, Played, Pool
+from arena.actors import InferenceActor, LearnerActor, RolloutActor
+from arena.backend import Event, Handle, Learned, Lost, Played, Pool
 from arena.config import RunConfig
 from arena.files import Arrays
-from arena.rollout import Batch, Order, Rollout
+from arena.rollout import Order
+from arena.serving import Answer, Floats, InferenceLost, doubts, gpu_shares, serves
 from arena.store import Frozen
 from games.names import UserError
 from leagues.core import Player
@@ -64,78 +70,6 @@ class ActorLost(ClusterError):
     exit_code = 1
 
 
-class RolloutActor:
-    """A `Rollout` in a process of its own."""
-
-    def __init__(
-        self,
-        game: str,
-        known: Mapping[str, Any],
-        configs: Mapping[str, AgentConfig],
-        rows: int,
-        piece: int,
-        most: float,
-    ) -> None:
-        _settle(known)
-        self._refs: dict[str, Any] = {}
-        made = games.make(game)
-        self._cast = Cast(made.spec, configs, lambda player: ray.get(self._refs[player]), rows)
-        self._rollout = Rollout(made, self._cast, rows, piece=piece, most_failed=most)
-        self._idle_since = perf_counter()
-
-    def enter(self, player: Player, frozen: Sequence[Any]) -> None:
-        """`frozen` holds a reference, in a list so that Ray does not fetch it before it is needed."""
-        if frozen:
-            self._refs[player.id] = frozen[0]
-        self._cast.enter(player)
-
-    def publish(self, learner: str, weights: Any, version: int) -> None:
-        self._cast.publish(learner, weights, version)
-
-    def run(self, order: Order) -> tuple[tuple[Batch, dict[str, int]], Any]:
-        waited = perf_counter() - self._idle_since
-        batch = self._rollout.run(order)
-        batch.seconds["waited"] = waited
-        trajectories, batch.trajectories = batch.trajectories, {}
-        recorded = {name: part.decisions for name, part in trajectories.items()}
-        self._idle_since = perf_counter()
-        return (batch, recorded), trajectories
-
-
-class LearnerActor:
-    """An `Apprentice` in a process of its own, on a GPU where it was given one."""
-
-    def __init__(
-        self, game: str, known: Mapping[str, Any], name: str, number: int, config: AgentConfig, seed: int, device: str
-    ) -> None:
-        _settle(known)
-        self._apprentice = Apprentice.make(name, number, games.make(game).spec, config, seed, device)
-
-    def update(self, *played: Any) -> tuple[tuple[dict[str, float], int], Any]:
-        metrics, weights = self._apprentice.update(played)
-        return (metrics, self._apprentice.updates), weights
-
-    def weights(self) -> Any:
-        return self._apprentice.learner.weights()
-
-    def state(self) -> Arrays:
-        return self._apprentice.state()
-
-    def restore(self, state: Arrays) -> int:
-        self._apprentice.restore(state)
-        return self._apprentice.updates
-
-
-def _settle(known: Mapping[str, Any]) -> None:
-    """Make a new process like the driver: one thread to each, and the games that were registered there."""
-    import torch
-
-    torch.set_num_threads(1)
-    for name, factory in known.items():
-        if name not in games.names():
-            games.register(name, factory)
-
-
 @dataclass(slots=True)
 class Worker:
     """A rollout actor and the orders it holds."""
@@ -148,8 +82,17 @@ class Worker:
     ready_at: float = 0.0  # a replacement takes no orders before
 
 
+@dataclass(slots=True)
+class Inference:
+    """The inference actor of a run that has one."""
+
+    actor: Any
+    number: int = 0  # of those before it
+    deaths: int = 0  # since an order was carried out with one
+
+
 class RayBackend:
-    """Rollout actors in two pools, and an actor for each learner."""
+    """Rollout actors in two pools, an actor for each learner, and perhaps one that evaluates."""
 
     def __init__(self, config: RunConfig, device: str, warn: Callable[[str], None]) -> None:
         self._config, self._warn = config, warn
@@ -157,12 +100,16 @@ class RayBackend:
         self._entered: dict[str, tuple[Player, list[Any]]] = {}
         self._published: dict[str, tuple[Handle, int]] = {}
         self._updates: dict[Any, tuple[str, Any]] = {}  # report ref -> learner, weights ref
-        room, gpus = config.cluster, config.cluster.learner.gpus or (1.0 if device == "cuda" else 0.0)
+        self._device, room = device, config.cluster
+        gpus, self._inference_gpus = gpu_shares(config, device, torch.cuda.device_count())
+        for sentence in doubts(config, device):
+            warn(sentence)
         with ExitStack() as stack:
             stack.callback(ray.shutdown)
-            connect(config, gpus)
+            connect(config, gpus * len(self._configs) + self._inference_gpus)
             self._rollout_actor = ray.remote(num_cpus=room.rollout.cpus, max_restarts=0)(RolloutActor)
             learner_actor = ray.remote(num_cpus=room.learner.cpus, num_gpus=gpus, max_restarts=0)(LearnerActor)
+            self._inference = Inference(self._start_inference()) if serves(config) else None
             self._learners = {
                 name: learner_actor.remote(config.game, games.registered(), name, number, agent, config.seed, device)
                 for number, (name, agent) in enumerate(self._configs.items())
@@ -176,11 +123,15 @@ class RayBackend:
 
     def enter(self, player: Player, frozen: Frozen | None) -> None:
         self._entered[player.id] = (player, [] if frozen is None else [ray.put(frozen)])
+        if self._inference and frozen is not None:
+            self._inference.actor.enter.remote(player.id, self._entered[player.id][1])
         for actor in self._actors():
             actor.enter.remote(*self._entered[player.id])
 
     def publish(self, learner: str, weights: Handle, version: int) -> None:
         self._published[learner] = (weights, version)
+        if self._inference:
+            self._inference.actor.publish.remote(learner, weights, version)
         for actor in self._actors():
             actor.publish.remote(learner, weights, version)
 
@@ -241,10 +192,25 @@ class RayBackend:
         config = self._config
         rows = config.rollout.rows if pool == "train" else config.rating.rows
         actor = self._rollout_actor.remote(
-            config.game, games.registered(), self._configs, rows, config.rollout.piece, config.most_failed
+            config.game, games.registered(), self._configs, rows, config.rollout.piece, config.most_failed, fetch, ask
         )
+        if self._inference:
+            actor.serve.remote(self._inference.actor, self._inference.number)
         for player, frozen in self._entered.values():
             actor.enter.remote(player, frozen)
+        for learner, (weights, version) in self._published.items():
+            actor.publish.remote(learner, weights, version)
+        return actor
+
+    def _start_inference(self) -> Any:
+        """A new inference actor, which knows of the league and has, or is about to have, the present weights."""
+        config, room = self._config, self._config.cluster.inference
+        made = ray.remote(num_cpus=room.cpus, num_gpus=self._inference_gpus, max_restarts=0)(InferenceActor)
+        rows = config.rollout.rows * config.rollout.workers
+        actor = made.remote(config.game, games.registered(), self._configs, rows, self._device, fetch)
+        for player, frozen in self._entered.values():
+            if frozen:
+                actor.enter.remote(player.id, frozen)
         for learner, (weights, version) in self._published.items():
             actor.publish.remote(learner, weights, version)
         return actor
@@ -265,9 +231,15 @@ class RayBackend:
                     raise ActorLost(_not_started("rollout actor", error)) from None
                 return events + self._replace(worker, _end_of(error))
             except ray.exceptions.RayTaskError as error:
-                raise _cause(error) from None
+                if not isinstance(error.cause, InferenceLost):
+                    raise _cause(error) from None
+                self._replace_inference(error.cause)
+                events.append(Lost(worker.pool, worker.orders.pop(ref)[0], "the inference actor died"))
+                continue
             order, rest, _ = worker.orders.pop(ref)
             worker.proven, worker.deaths = True, 0
+            if self._inference and batch.evaluated:
+                self._inference.deaths = 0
             events.append(Played(worker.pool, order, batch, rest, recorded))
         if any(deadline < monotonic() for _, _, deadline in worker.orders.values()):
             return events + self._replace(worker, f"no answer within {self._config.rollout.patience:g} seconds")
@@ -291,6 +263,25 @@ class RayBackend:
         worker.orders.clear()
         return lost
 
+    def _replace_inference(self, lost: InferenceLost) -> None:
+        """A new inference actor for the one that died, unless it has been replaced by now."""
+        inference, most = self._inference, self._config.rollout.restarts
+        if inference is None or lost.number < inference.number:
+            return
+        if not lost.begun:
+            raise ActorLost(lost.reason)
+        inference.deaths += 1
+        if inference.deaths > most:
+            raise ActorLost(
+                f"The inference actor died {inference.deaths} times in a row, more than rollout.restarts ({most})"
+                f" allows. The last time: {lost.reason}. Launch the run again with --resume rollout.inference=local, to"
+                " go on from its last checkpoint without one."
+            )
+        self._warn(f"The inference actor died ({lost.reason}); a new one takes over.")
+        inference.actor, inference.number = self._start_inference(), inference.number + 1
+        for actor in self._actors():
+            actor.serve.remote(inference.actor, inference.number)
+
     def _wait_for_replacements(self, timeout: float) -> None:
         """Nobody holds an order: all that can come is the end of a replacement's delay."""
         soonest = min(worker.ready_at for worker in self._workers) - monotonic()
@@ -298,8 +289,23 @@ class RayBackend:
             sleep(min(soonest, timeout))
 
 
+def fetch(ref: Any) -> Any:
+    return ray.get(ref)
+
+
+def ask(inference: Any, number: int, player: str, version: int, observation: Floats) -> Answer:
+    """What the inference actor, the one of this `number`, answers. Raises InferenceLost where it has died."""
+    try:
+        answer: Answer = ray.get(inference.evaluate.remote(player, version, observation))
+    except ray.exceptions.RayActorError as error:
+        if error.actor_init_failed:
+            raise InferenceLost(number, _not_started("inference actor", error), begun=False) from None
+        raise InferenceLost(number, _end_of(error), begun=True) from None
+    return answer
+
+
 def connect(config: RunConfig, gpus: float) -> None:
-    """Start Ray on this machine, or reach the cluster that `config` names; each learner asks for `gpus`.
+    """Start Ray on this machine, or reach the cluster that `config` names; all actors together ask for `gpus`.
 
     Raises ClusterError where there is no such cluster, it has too little room, or it would be open to everybody.
     """
@@ -310,7 +316,7 @@ def connect(config: RunConfig, gpus: float) -> None:
             " Unset it, or set it to 'token'."
         )
     cpus = (config.rollout.workers + max(1, config.rating.workers)) * cluster.rollout.cpus
-    cpus += learners * cluster.learner.cpus
+    cpus += learners * cluster.learner.cpus + serves(config) * cluster.inference.cpus
     _keep_token_private()
     ours = signal.getsignal(signal.SIGTERM)
     if cluster.address is None:
@@ -330,7 +336,7 @@ def connect(config: RunConfig, gpus: float) -> None:
             ) from error
     if threading.current_thread() is threading.main_thread() and ours is not None:
         signal.signal(signal.SIGTERM, ours)  # ray.init has put its own there, which ends the run without saving
-    _require({"CPU": cpus, "GPU": gpus * learners}, cluster.address)
+    _require({"CPU": cpus, "GPU": gpus}, cluster.address)
 
 
 def _require(needed: Mapping[str, float], address: str | None) -> None:

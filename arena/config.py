@@ -20,10 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from agents.kinds import SUPPORTS, AgentConfig, scripted
+from agents.kinds import SUPPORTS, AgentConfig, refusal, scripted
 from arena.tracking import TrackingSettings
 from games import GameSpec
 from games.names import did_you_mean
+from leagues.gate import GateRule
 from leagues.matchmaking import Mix
 from leagues.rules import SnapshotRule
 
@@ -122,11 +123,21 @@ class LeagueSettings(Section):
 
 class RolloutSettings(Section):
     workers: Annotated[int, Field(ge=0, le=1024)] = 1  # Ray actors; 0: in this process, without Ray, deterministic
+    inference: Literal["local", "gpu"] = "local"  # of AlphaZero: in each actor, or in one actor that has a GPU, for all
     rows: PositiveInt = 256  # games that each keeps going
     matches: PositiveInt = 8  # drawn for one order; its games are dealt to them in turn
     piece: PositiveInt = 1024  # longer games are learned from in pieces of so many steps
     patience: PositiveFloat = 300.0  # seconds after which an actor that does not answer is replaced
     restarts: Annotated[int, Field(ge=0)] = 10  # of rollout actors that died, before the run ends
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> RolloutSettings:
+        if self.inference == "gpu" and self.workers == 0:
+            raise ValueError(
+                "inference gpu has one actor evaluate for those that play, but workers is 0, so there are none; take"
+                " workers of 1 or more, or inference local"
+            )
+        return self
 
 
 class RatingSettings(Section):
@@ -143,6 +154,26 @@ class RatingSettings(Section):
         if self.opening is not None:
             return self.opening
         return 2 if spec.competitive and not spec.simultaneous and not spec.stochastic and spec.longest >= 8 else 0
+
+
+class BestSettings(Section):
+    """The sequential test by which the best snapshot is found (`leagues.gate`), in the time of the raters."""
+
+    enabled: bool = False  # of two players who compete; else `best` is the highest on the ladder
+    elo0: float = 0.0  # a challenger no better than this is turned away
+    elo1: float = 35.0  # one that is so much better is the best
+    alpha: float = 0.05  # the chance that a challenger of elo0 gets through
+    beta: float = 0.05  # the chance that one of elo1 does not
+    games: PositiveInt = 40  # of one match; one is played each time that rating matches are due
+    most: PositiveInt = 400  # games after which the best stays
+
+    def rule(self) -> GateRule:
+        return GateRule(self.elo0, self.elo1, self.alpha, self.beta, self.games, self.most)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> BestSettings:
+        self.rule()
+        return self
 
 
 class StopSettings(Section):
@@ -167,7 +198,8 @@ class RayRoom(Section):
 class ClusterSettings(Section):
     address: str | None = None  # null: on this machine; auto: the cluster this machine belongs to; or ray://host:port
     rollout: RayRoom = RayRoom()
-    learner: RayRoom = RayRoom()  # gpus is taken as 1 where `device` is a GPU
+    learner: RayRoom = RayRoom()  # gpus is taken as 1 where `device` is a GPU, or a share with rollout.inference gpu
+    inference: RayRoom = RayRoom()  # of rollout.inference gpu; gpus as those of a learner
 
 
 class RunConfig(Section):
@@ -179,6 +211,7 @@ class RunConfig(Section):
     stop: StopSettings  # whichever comes first
     rollout: RolloutSettings = RolloutSettings()
     rating: RatingSettings = RatingSettings()
+    best: BestSettings = BestSettings()
     checkpoint: PositiveFloat = 1.0  # minutes between checkpoints; in-process runs also take one at every snapshot
     most_failed: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of games whose environment may break, before it ends
     tracking: TrackingSettings = TrackingSettings()
@@ -189,7 +222,7 @@ def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
     """What in `config` does not go with the game, as sentences."""
     problems = []
     for name, settings in config.league.learners.items():
-        reason = SUPPORTS[settings.agent.kind](spec)
+        reason = refusal(spec, settings.agent)
         if reason:
             problems.append(
                 f"league.learners.{name}.agent.kind: {settings.agent.kind} cannot play {spec.name}: {reason}"
@@ -207,6 +240,11 @@ def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
         problems.append(
             f"rating.games: {config.rating.games} games cannot be shared evenly among {len(set(spec.teams))} teams, who"
             f" all change places; take a multiple."
+        )
+    if config.best.enabled and not (spec.competitive and len(set(spec.teams)) == 2):
+        problems.append(
+            f"best.enabled: {spec.name} has no two sides that compete, so no snapshot can beat another; leave it false,"
+            " and the best is the highest on the ladder."
         )
     return problems
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Contest:
     low: float
     high: float
     void: int  # games whose environment broke: not counted above
+    # Milliseconds a move of a and of b, as played in batches of games; None for one that never had to choose.
+    ms_per_move: tuple[float | None, float | None] = field(default=(None, None), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -76,7 +78,14 @@ def contest(a: Loaded, b: Loaded, games: int, *, opening: int, seed: int, rows: 
     paired = turn > 1 and len(whole) > 1
     interval = pair_score_interval(whole) if paired else score_interval(wins, draws, losses)
     score = (wins + draws / 2) / len(points)
-    return Contest(len(points), wins, draws, losses, score, interval.low, interval.high, len(batch.voids))
+    times = _ms_per_move(batch.thinking, "a"), _ms_per_move(batch.thinking, "b")
+    return Contest(len(points), wins, draws, losses, score, interval.low, interval.high, len(batch.voids), times)
+
+
+def _ms_per_move(thinking: Mapping[str, tuple[int, float]], player: str) -> float | None:
+    """Of `thinking`, player -> decisions and seconds."""
+    decisions, seconds = thinking.get(player, (0, 0.0))
+    return 1000 * seconds / decisions if decisions else None
 
 
 def _gaps(match: Match, results: list[Result], teams: tuple[int, ...]) -> dict[int, float]:

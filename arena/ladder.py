@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class Row:
     games: int
     score: float | None  # points per game in [0, 1]; None without games or without opponents
     superiority: float | None  # the likelihood of being better than the next; None for the last
+    thinking: float | None = None  # milliseconds a move, as played in batches of games; None where it is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Ladder:
     anchor: str | None = None  # who is at 0 Elo; None for the mean of those with games
     advantage: tuple[float, float, float] | None = None  # of the earlier seat, in Elo, and its 95% interval
     draws: float | None = None  # share of draws between equals
+    best: str | None = None  # the snapshot that the gate matches hold for the best; None where there are none
 
 
 def team_rows(results: Iterable[tuple[Match, Result]], teams: Sequence[int]) -> Iterator[TeamRow]:
@@ -91,8 +93,17 @@ def ladder(players: Iterable[str], rows: Iterable[TeamRow], anchor: str | None, 
     return found
 
 
-def to_dict(ladder: Ladder) -> dict[str, Any]:
-    """The ladder for a JSON file: no infinities, the rating called `elo` or `mean`."""
+def with_thinking(ladder: Ladder, thinking: Mapping[str, tuple[int, float]]) -> Ladder:
+    """The ladder with milliseconds a move, from each player's (decisions, seconds)."""
+    rows = (replace(row, thinking=_per_move(*thinking.get(row.id, (0, 0.0)))) for row in ladder.rows)
+    return replace(ladder, rows=tuple(rows))
+
+
+def to_dict(ladder: Ladder, times: bool = True) -> dict[str, Any]:
+    """The ladder for a JSON file: no infinities, the rating called `elo` or `mean`.
+
+    Without `times` it is made of what follows from the games alone, and so the same for the same games.
+    """
     name = "elo" if ladder.competitive else "mean"
     players = [
         {
@@ -105,6 +116,7 @@ def to_dict(ladder: Ladder) -> dict[str, Any]:
             "score": row.score,
             "superiority": row.superiority,
         }
+        | ({"ms_per_move": row.thinking} if times else {})
         for row in ladder.rows
     ]
     advantage = None if ladder.advantage is None else dict(zip((name, "low", "high"), ladder.advantage, strict=True))
@@ -114,6 +126,7 @@ def to_dict(ladder: Ladder) -> dict[str, Any]:
         "anchor": ladder.anchor,
         "advantage": advantage,
         "draws": ladder.draws,
+        "best": ladder.best,
     }
 
 
@@ -122,12 +135,14 @@ def text(ladder: Ladder) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=_legend(ladder), caption_justify="left", box=None, pad_edge=False)
+    table = Table(caption=_legend(ladder) + _notes(ladder), caption_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("player", overflow="fold")
-    headings = ["Elo", "95% interval", "± in pool", "games", "score", "better than next"]
+    headings = ["Elo", "95% interval", "± in pool", "games", "score", "ms/move", "better\nthan next"]
     if not ladder.competitive:
-        headings = ["mean return", "95% interval", "games", "better than next"]
+        headings = ["mean return", "95% interval", "games", "ms/move", "better\nthan next"]
+    if not _timed(ladder):
+        headings.remove("ms/move")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for rank, row in enumerate(ladder.rows, 1):
@@ -137,9 +152,12 @@ def text(ladder: Ladder) -> Table:
             "± in pool": _number(row.spread, ladder),
             "games": f"{row.games:,}",
             "score": _percent(row.score),
-            "better than next": _percent(row.superiority),
+            "ms/move": "" if row.thinking is None else f"{row.thinking:.3g}",
+            "better\nthan next": _percent(row.superiority),
         }
-        table.add_row(str(rank), Text(row.id), *(cells[heading] for heading in headings))
+        table.add_row(
+            str(rank), Text(row.id + (" *" if row.id == ladder.best else "")), *(cells[heading] for heading in headings)
+        )
     return table
 
 
@@ -261,6 +279,21 @@ def _legend(ladder: Ladder) -> str:
     if ladder.draws is not None:
         said.append(f"equals draw {ladder.draws:.0%}")
     return "; ".join(said) + "."
+
+
+def _notes(ladder: Ladder) -> str:
+    """What else a table shows."""
+    timed = " ms/move: time to choose a move, shared among the games of a batch." if _timed(ladder) else ""
+    starred = " *: the best by gate matches." if any(row.id == ladder.best for row in ladder.rows) else ""
+    return timed + starred
+
+
+def _timed(ladder: Ladder) -> bool:
+    return any(row.thinking is not None for row in ladder.rows)
+
+
+def _per_move(decisions: int, seconds: float) -> float | None:
+    return 1000 * seconds / decisions if decisions else None
 
 
 def _draw_list(axes: Any, ladder: Ladder) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,18 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.text import Text
 
-from agents.core import Context, Policy
+from agents.core import Analysis, Context, Policy
 from arena.match import Table, choice_keys
-from games import NO_ACTION, Game, GameError, GameSpec
-from games.names import did_you_mean
+from arena.words import explain, find_move, in_words, numbered
+from games import NO_ACTION, Decisions, Game, GameError, Keys
+from games.names import UserError
 
 COMMANDS = {
     "moves": "list the legal moves",
     "board": "show the board again",
     "undo": "take back your last decision and all that followed it",
-    "hint": "ask what an opponent would play in your place",
+    "hint": "ask what an opponent would play in your place, and why",
+    "hint N": "the same after N simulations",
     "help": "show this list",
     "quit": "leave the game unfinished",
 }
@@ -53,16 +56,18 @@ def play(
     console: Console,
     ask: Callable[[str], str],
     names: Sequence[str],
+    adviser: Callable[[int], Policy] | None = None,
 ) -> PlayedGame:
     """Play one game; `players[seat]` is None where a person sits (nowhere: watch), `names[seat]` what they are called.
 
-    `ask(prompt)` returns the line typed; EOFError or KeyboardInterrupt out of it ends the game unfinished. Raises
-    GameError where players or names do not fit the seats, and where a policy chooses an illegal move.
+    `ask(prompt)` returns the line typed; EOFError or KeyboardInterrupt out of it ends the game unfinished. `adviser(n)`
+    is who gives hints after n simulations; it raises UserError where nobody can. Raises GameError where players or
+    names do not fit the seats, and where a policy chooses an illegal move.
     """
     for what, given in (("players", len(players)), ("names", len(names))):
         if given != game.spec.seats:
             raise GameError(f"{game.spec.name} has {game.spec.seats} seats, but {given} {what} are given.")
-    sitting = _Sitting(game, players, key, console, ask, names)
+    sitting = _Sitting(game, players, key, console, ask, names, adviser)
     sitting.welcome()
     try:
         while not sitting.table.over[0]:
@@ -82,11 +87,18 @@ def play(
     )
 
 
+@runtime_checkable
+class Analyst(Protocol):
+    """A policy that can say what it thinks."""
+
+    def analyse(self, decisions: Decisions, context: Context, keys: Keys) -> Analysis: ...
+
+
 class _Left(Exception):
     """The person has had enough."""
 
 
-_Memory = dict[int, NDArray[np.float32]]  # seat -> [1, 1, *M]
+_Memory = dict[int, NDArray[np.float32] | None]  # seat -> [1, 1, *M]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +121,21 @@ class _Sitting:
         console: Console,
         ask: Callable[[str], str],
         names: Sequence[str],
+        adviser: Callable[[int], Policy] | None,
     ) -> None:
         self.game, self.players, self.console, self.ask = game, players, console, ask
         self.table = Table(game, np.array([key], np.uint64))
         self.people = [seat for seat, policy in enumerate(players) if policy is None]
         self.names = _call(names, self.people)
-        # Who gives hints, from people's seats. A policy with memory follows the game from there, asked or not.
-        self.adviser = next((seat for seat, policy in enumerate(players) if policy is not None), None)
+        # Who gives hints, from people's seats: the first agent that can say why, else the first. A policy with memory
+        # follows the game from there, asked or not.
+        agents = [seat for seat, policy in enumerate(players) if policy is not None]
+        self.adviser = min(agents, key=lambda seat: not isinstance(players[seat], Analyst), default=None)
+        self.deeper = adviser
         self.line: list[_Step] = []
         self.memory: _Memory = {}
+        # What agents left for their next decision, by seat: what one seat was shown never reaches another.
+        self.scratch: dict[int, dict[str, Any]] = {}
         self.truncated = False
         self.failure: str | None = None
 
@@ -144,7 +162,7 @@ class _Sitting:
         for seat in acting:
             policy = self._policy(seat)
             if policy is not None and (seat not in chosen or policy.memory is not None):
-                action, memory[seat] = self._consult(policy, seat)
+                action, memory[seat] = self._consult(policy, seat, self.scratch.setdefault(seat, {}))
                 chosen.setdefault(seat, action)
         self._play({seat: chosen[seat] for seat in acting}, decided, memory)
 
@@ -193,10 +211,12 @@ class _Sitting:
             if command == "undo":
                 if not first or self._undo():
                     return None
+            elif command == "hint" or (self.deeper and re.fullmatch(r"hint +\d{1,9}", command)):
+                self._hint(seat, int(command[4:]) if command[4:] else None)
             elif command in COMMANDS:
                 self._obey(command, moves, seat)
             elif typed:
-                found = find_move(typed, moves)
+                found = find_move(typed, moves, COMMANDS)
                 if isinstance(found, int):
                     return int(legal[found])
                 self.say(found, "yellow")
@@ -211,20 +231,32 @@ class _Sitting:
         elif command == "help":
             for name, meaning in COMMANDS.items():
                 self.say(f"  {name:6} {meaning}")
-        elif command == "hint":
-            policy = self._policy(seat)
-            if self.adviser is None or policy is None:
-                self.say("No agent sits at the table to be asked.", "yellow")
+
+    def _hint(self, seat: int, simulations: int | None) -> None:
+        """What the adviser would play on `seat`, and why. It starts afresh: the game does not depend on being asked."""
+        if (policy := self._policy(seat)) is None or self.adviser is None:
+            self.say("No agent sits at the table to be asked.", "yellow")
+            return
+        if simulations is not None and self.deeper is not None:
+            try:
+                policy = self.deeper(simulations)
+            except UserError as error:
+                self.say(str(error), "yellow")
                 return
-            action, _ = self._consult(policy, seat)
-            move = self.game.action_name(self.table.states, 0, seat, action)
-            self.say(f"{self.names[self.adviser]} would play {move} in your place.", "cyan")
+        action, _ = self._consult(policy, seat, {})
+        move = self.game.action_name(self.table.states, 0, seat, action)
+        who = self.names[self.adviser] if simulations is None else f"With {simulations} simulations it"
+        self.say(f"{who} would play {move} in your place.", "cyan")
+        if isinstance(policy, Analyst):
+            analysis = policy.analyse(*self._question(policy, seat, {}))
+            for line in explain(analysis, self.table, seat, self.names[seat], self.console.width):
+                self.say(line)
 
     def _list(self, moves: list[str], *, most: int) -> None:
         if len(moves) > most:
             self.say(f"{len(moves)} legal moves; `moves` lists them.", "dim")
             return
-        shown = [f"{number} {move}" for number, move in enumerate(moves, 1)] if _numbered(moves) else moves
+        shown = [f"{number} {move}" for number, move in enumerate(moves, 1)] if numbered(moves) else moves
         line = f"Legal moves: {', '.join(shown)}"
         if len(line) <= self.console.width:
             self.say(line, "dim")
@@ -245,6 +277,7 @@ class _Sitting:
                 f"{self.game.spec.name} broke when its first {_steps(target)} were replayed to undo a move."
             )
         self.memory = self.line[target].memory
+        self.scratch.clear()
         del self.line[target:]
         self.say(f"Took back {_steps(steps)}.")
         return True
@@ -254,17 +287,24 @@ class _Sitting:
         policy = self.players[seat]
         return policy if policy is not None or self.adviser is None else self.players[self.adviser]
 
-    def _consult(self, policy: Policy, seat: int) -> tuple[int, NDArray[np.float32]]:
-        """What `policy` plays on `seat` now, and what it then remembers: it sees a batch of one game and one slot."""
-        row, slot = np.zeros(1, np.int64), self._slot(seat)
-        decision = self.table.pending().take(row, row + slot)
-        memory = self.memory.get(seat, np.zeros((1, 1, *(policy.memory or ())), np.float32))
-        context = Context(self.game, self.table.states, row, None if policy.memory is None else memory.copy())
-        choice = policy.act(decision, context, choice_keys(self.table.keys, self.table.steps, decision.seat))
+    def _consult(self, policy: Policy, seat: int, scratch: dict[str, Any]) -> tuple[int, NDArray[np.float32] | None]:
+        """What `policy` plays on `seat` now, and what it then remembers."""
+        decision, context, keys = self._question(policy, seat, scratch)
+        choice = policy.act(decision, context, keys)
         action, legal = int(choice.action[0, 0]), np.flatnonzero(decision.legal[0, 0]).tolist()
         if action not in legal:
             raise GameError(f"{self.names[seat]} chose action {action}, which is not legal; legal here: {legal}.")
-        return action, memory if choice.memory is None else choice.memory
+        return action, self.memory.get(seat) if choice.memory is None else choice.memory
+
+    def _question(self, policy: Policy, seat: int, scratch: dict[str, Any]) -> tuple[Decisions, Context, Keys]:
+        """The decision of `seat` as `policy` is asked it: a batch of one game and one slot."""
+        table, row = self.table, np.zeros(1, np.int64)
+        decision = table.pending().take(row, row + self._slot(seat))
+        memory = self.memory.get(seat)
+        if policy.memory is not None:
+            memory = np.zeros((1, 1, *policy.memory), np.float32) if memory is None else memory.copy()
+        context = Context(self.game, table.states, row, memory, table.history, scratch)
+        return decision, context, choice_keys(table.keys, table.steps, decision.seat)
 
     def _play(self, chosen: dict[int, int], decided: bool, memory: _Memory) -> None:
         table, spec = self.table, self.game.spec
@@ -291,76 +331,10 @@ class _Sitting:
         return seat if self.game.spec.simultaneous else 0
 
 
-def find_move(typed: str, moves: Sequence[str]) -> int | str:
-    """Which of `moves` is meant, as an index into them, or a sentence that says why none is.
-
-    By name, by number in the list (where `_numbered`), by a beginning or by last words that only one name has (`q16`
-    for `B q16`); names as they are written first, then whatever the case.
-    """
-    folded, numbers = [move.casefold() for move in moves], [str(number) for number in range(1, len(moves) + 1)]
-    readings = (
-        [move == typed for move in moves],
-        [move == typed.casefold() for move in folded],
-        [number == typed and _numbered(moves) for number in numbers],
-        [_begins(move, typed) for move in moves],
-        [_begins(move, typed.casefold()) for move in folded],
-        [move.endswith(f" {typed.casefold()}") for move in folded],
-    )
-    for reading in readings:
-        hits = [index for index, hit in enumerate(reading) if hit]
-        if len(hits) == 1:
-            return hits[0]
-        if hits:
-            shown = ", ".join(moves[index] for index in hits[:8]) + (", …" if len(hits) > 8 else "")
-            return f"{typed[:40]!r} could be any of {shown}."
-    return f"{typed[:40]!r} is not a legal move here.{did_you_mean(typed[:40], [*moves, *COMMANDS])}"
-
-
-def in_words(
-    spec: GameSpec, returns: NDArray[np.float64], names: Sequence[str], people: Sequence[int], *, truncated: bool
-) -> list[str]:
-    """The result of a game that is over, as sentences, told from the side of `people` where they are on one team."""
-    listed = ", ".join(f"{name} {value:g}" for name, value in zip(names, returns.tolist(), strict=True))
-    if not spec.competitive:
-        return [f"Return: {returns[0]:g}." if spec.seats == 1 else f"Returns: {listed}."]
-    if truncated and spec.payoff == "zero_sum":
-        return ["Undecided: it counts as a draw."]
-    members = {team: [seat for seat in range(spec.seats) if spec.teams[seat] == team] for team in spec.teams}
-    scores = {team: float(returns[seats].mean()) for team, seats in members.items()}
-    best = [team for team, score in scores.items() if score == max(scores.values())]
-    ours = {spec.teams[seat] for seat in people}
-    if len(best) == len(members):
-        told = "A draw."
-    elif len(ours) != 1:
-        told = f"{' and '.join(names[seat] for team in best for seat in members[team])} won."
-    elif len(members) == 2:
-        told = "You won." if best[0] in ours else "You lost."
-    else:
-        told = _place(scores, ours.pop())
-    return [told] if len(members) == 2 and set(returns.tolist()) <= {-1.0, 0.0, 1.0} else [told, f"Returns: {listed}."]
-
-
-def _place(scores: dict[int, float], team: int) -> str:
-    above = sum(score > scores[team] for score in scores.values())
-    level = sum(score == scores[team] for score in scores.values()) - 1
-    return f"You {'share' if level else 'took'} place {above + 1} of {len(scores)}."
-
-
 def _call(names: Sequence[str], people: Sequence[int]) -> list[str]:
     """What each seat is called: `you` where one person sits; where two share a name, it tells the seats apart."""
     called = ["you" if list(people) == [seat] else name for seat, name in enumerate(names)]
     return [name if called.count(name) == 1 else f"{name} (seat {seat})" for seat, name in enumerate(called)]
-
-
-def _begins(move: str, typed: str) -> bool:
-    """Whether `typed` is a beginning of `move` that does not cut a number in two: a1 does not mean a10."""
-    rest = move[len(typed) :]
-    return move.startswith(typed) and not (typed[-1:].isdigit() and rest[:1].isdigit())
-
-
-def _numbered(moves: Sequence[str]) -> bool:
-    """Whether moves are listed with numbers: not where a name holds some, as `Bid: 3` would not be the third."""
-    return not any(word[0].isdigit() for move in moves for word in move.split())
 
 
 def _coloured(board: str) -> Text:

@@ -15,8 +15,10 @@ From Python, to load a player and let it move:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,19 +61,19 @@ def load(reference: str, game: str | None = None) -> Loaded:
 
     Raises PlayerError (a UserError), with the nearest name, where there is none such or it cannot play the game.
     """
-    try:
-        name, settings = split_settings(reference)
-    except ValueError as error:
-        raise PlayerError(str(error)) from None
+    name, settings = _split(reference)
     if is_scripted(reference):
         if game is None:
             raise PlayerError(f"{reference} plays any game: say which with --game.")
         made = make(game)
+        if name.partition(":")[0] == "mcts" and "simulations" in settings:
+            name = f"mcts:{settings.pop('simulations')}"
         reason = SUPPORTS[name.partition(":")[0]](made.spec)
         if reason:
             raise PlayerError(f"{name} cannot play {game}: {reason}")
         if settings:
-            raise PlayerError(f"{name} takes no settings after a question mark: {settings} was given.")
+            searches = f" mcts:{settings['simulations']} is one that searches." if "simulations" in settings else ""
+            raise PlayerError(f"{name} takes no settings, but was given {_query(settings)}.{searches}")
         return Loaded(reference, made, _scripted(name))
     folder, _, player = name.rpartition(":")
     if not folder or not Path(folder).exists():
@@ -84,6 +86,14 @@ def load(reference: str, game: str | None = None) -> Loaded:
             return Loaded(reference, run.game, make_policy(run.game.spec, frozen.config, frozen.weights, settings))
         except ValueError as error:
             raise PlayerError(f"{reference}: {error}") from None
+
+
+def with_settings(reference: str, settings: Mapping[str, Any]) -> str:
+    """The reference of the same player with these play settings too; they overrule those that it has."""
+    if not settings:
+        return reference
+    name, own = _split(reference)
+    return f"{name}?{_query(own | dict(settings))}"
 
 
 def is_scripted(reference: str) -> bool:
@@ -102,11 +112,12 @@ def game_of(reference: str) -> str | None:
 
 
 def _find(run: Run, player: str) -> Frozen:
-    """What `player` of `run` plays with: a snapshot, the learner as last saved, or the best by the ladder."""
+    """What `player` of `run` plays with: a snapshot, the learner as last saved, or the best: by gate matches if any."""
     known = run.ledger.players()
     frozen = [p.id for p in known.values() if p.content]
     if player == "best":
-        ranked = [row.id for row in standings(run).rows if row.id in frozen]
+        standing = standings(run)
+        ranked = [standing.best] if standing.best else [row.id for row in standing.rows if row.id in frozen]
         if not ranked:
             raise PlayerError(f"No snapshot of {run.folder} has been rated yet; name one: {', '.join(frozen)}.")
         return run.store.load(ranked[0])
@@ -126,6 +137,17 @@ def _scripted(name: str) -> Policy:
         return scripted(name)
     except ValueError as error:
         raise PlayerError(str(error)) from None
+
+
+def _split(reference: str) -> tuple[str, dict[str, Any]]:
+    try:
+        return split_settings(reference)
+    except ValueError as error:
+        raise PlayerError(str(error)) from None
+
+
+def _query(settings: Mapping[str, Any]) -> str:
+    return "&".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _no_such(name: str, folder: str) -> str:

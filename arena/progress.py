@@ -41,6 +41,8 @@ class Status:
     left: float | None = None  # seconds, see `time_left`; None where nobody can know
     wins: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # opponent -> (score in [0, 1], games)
     ladder: Sequence[tuple[str, float, float, float]] = ()  # (player, Elo, low, high), best first
+    thinking: Mapping[str, float] = field(default_factory=dict)  # player of the ladder -> milliseconds a move
+    best: str | None = None  # of the ladder, by gate matches
     metrics: Mapping[str, float] = field(default_factory=dict)  # loss, entropy, staleness, waits …
 
 
@@ -200,8 +202,7 @@ def picture(status: Status) -> Group:
         rows = [(who, _percent(score), f"{games:,}") for who, (score, games) in status.wins.items()]
         tables.append(_table(("against", "score", "games"), rows))
     if status.ladder:
-        rows = [(who, f"{elo:z.0f}", _interval(low, high)) for who, elo, low, high in status.ladder]
-        tables.append(_table(("ladder", "Elo", "interval"), rows))
+        tables.append(_ladder(status))
     if status.metrics:
         tables.append(_table(("metric", "now"), [(name, _number(value)) for name, value in status.metrics.items()]))
     if not tables:
@@ -209,6 +210,17 @@ def picture(status: Status) -> Group:
     beside = Table.grid(padding=(0, 4))
     beside.add_row(*tables)
     return Group(head, beside)
+
+
+def _ladder(status: Status) -> Table:
+    """The ladder, with milliseconds a move where they are known, and a star at the best."""
+    names = ("ladder", "Elo", "interval", *(("ms/move",) if status.thinking else ()))
+    rows = []
+    for who, elo, low, high in status.ladder:
+        row = [who + (" *" if who == status.best else ""), f"{elo:z.0f}", _interval(low, high)]
+        took = status.thinking.get(who)
+        rows.append([*row, "" if took is None else f"{took:.3g}"][: len(names)])
+    return _table(names, rows)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -56,7 +56,10 @@ class Batch:
     voids: list[tuple[int, int, str]] = field(default_factory=list)  # match, game, why its environment broke
     trajectories: dict[str, Trajectories] = field(default_factory=dict)  # by learner
     decisions: int = 0  # of everyone
-    seconds: dict[str, float] = field(default_factory=dict)  # spent on what
+    thinking: dict[str, tuple[int, float]] = field(default_factory=dict)  # player -> its decisions, seconds
+    seconds: dict[str, float] = field(default_factory=dict)  # spent on what; "network", if any, is part of "policy"
+    evaluated: int = 0  # positions, by networks that count them
+    forwards: float = 0.0  # passes of these; of one that others shared, our part
 
 
 class Rollout:
@@ -79,6 +82,9 @@ class Rollout:
         self._queue: deque[Match] = deque()
         self._memory: dict[str, NDArray[np.float32]] = {}  # player -> [B, P, *M]
         self._scratches: dict[str, dict[str, Any]] = {}  # player -> what it leaves for its next call, within an order
+        self._thinking: dict[str, tuple[int, float]] = {}  # of the present order's batch
+        self._network = np.zeros(3)  # what networks did for it: seconds, positions, forward passes
+        self._warm: set[str] = set()  # players who have been called before
         self._random = Random()
 
     def run(self, order: Order) -> Batch:
@@ -87,7 +93,8 @@ class Rollout:
         batch = Batch(seconds={"policy": 0.0, "game": 0.0})
         if order.learners and self._recorder is None:
             self._recorder = Recorder(self.game.spec, len(self._rows))
-        self._learners = order.learners
+        self._learners, self._thinking = order.learners, batch.thinking
+        self._network[:] = 0
         self._forget_players()
         # Not beyond an order: the next may come with other weights, or after a resume that knows nothing of these.
         self._scratches.clear()
@@ -99,6 +106,9 @@ class Rollout:
         if self._recorder is not None and order.learners:
             self._cut_long_games()
             batch.trajectories = self._recorder.harvest(order.learners)
+        if self._network.any():
+            batch.seconds["network"] = float(self._network[0])
+            batch.evaluated, batch.forwards = int(self._network[1]), float(self._network[2])
         batch.seconds["total"] = perf_counter() - began
         return batch
 
@@ -156,16 +166,30 @@ class Rollout:
         policy = self.roster.policy(name)
         seats = decisions.seat[rows, slots]
         if len(rows) == decisions.active.size and policy.memory is None:
-            return policy.act(decisions, self._context(name, self._rows), keys)
+            return self._timed(name, policy, decisions, self._context(name, self._rows), keys)
         context = self._context(name, rows)
         if policy.memory is not None:
             if name not in self._memory:
                 shape = (len(self._rows), self.game.spec.seats, *policy.memory)
                 self._memory[name] = np.zeros(shape, np.float32)
             context.memory = self._memory[name][rows, seats][:, None]
-        choice = policy.act(decisions.take(rows, slots), context, keys[rows, slots][:, None])
+        choice = self._timed(name, policy, decisions.take(rows, slots), context, keys[rows, slots][:, None])
         if choice.memory is not None:
             self._memory[name][rows, seats] = choice.memory[:, 0]
+        return choice
+
+    def _timed(self, name: str, policy: Policy, decisions: Decisions, context: Context, keys: Keys) -> Choice:
+        """What `policy` chooses, for as many decisions as there are `keys` [B, S]; the time is noted for its player.
+
+        A player's first call here is not: it compiles, and loads what later ones find in place.
+        """
+        before, began = spent(policy), perf_counter()
+        choice = policy.act(decisions, context, keys)
+        self._network += spent(policy) - before
+        if name in self._warm:
+            made, seconds = self._thinking.get(name, (0, 0.0))
+            self._thinking[name] = (made + keys.size, seconds + perf_counter() - began)
+        self._warm.add(name)
         return choice
 
     def _context(self, name: str, rows: NDArray[np.int64]) -> Context:
@@ -318,6 +342,14 @@ class Rollout:
             f"{name} does not replay from its key and moves, so its games under way cannot be gone on with: {reason}"
             f" Try `arena check {name}`; its run can be resumed with rollout.workers=1, without these games."
         )
+
+
+def spent(policy: Policy) -> NDArray[np.float64]:
+    """What the network of `policy` did so far [3]: seconds, positions, forward passes; zeros where it does not say."""
+    network: Any = getattr(policy, "network", None)
+    if not hasattr(network, "batches"):
+        return np.zeros(3)
+    return np.array([network.seconds, network.asked - network.found, network.batches])
 
 
 def failing(batch: Batch, most: float) -> bool:

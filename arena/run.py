@@ -11,13 +11,14 @@ ladder.png …     pictures
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.inference import choose
 from arena import strict
-from arena.config import RunConfig, unsupported
+from arena.config import LearnerSettings, RunConfig, unsupported
 from arena.store import PlayerStore
 from arena.strict import ConfigError
 from arena.tracking import describe
@@ -62,6 +63,24 @@ def check(config: RunConfig, game: Game, source: str) -> None:
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+def settled(config: RunConfig, game: Game, known: Mapping[str, LearnerSettings]) -> RunConfig:
+    """With what is measured at launch written in: the inference backend of each learner that leaves it to `auto`.
+
+    As `known` says it was in the run so far, for its results could not be repeated with another.
+    """
+    learners = {}
+    for name, settings in config.league.learners.items():
+        agent = settings.agent
+        if agent.kind == "alphazero" and agent.inference == "auto":
+            before = known[name].agent if name in known else agent
+            backend = before.inference if before.kind == "alphazero" else "auto"
+            if backend == "auto":
+                backend = choose(game.spec, agent.network, config.rollout.rows, agent.normalise_observations)
+            agent = agent.model_copy(update={"inference": backend})
+        learners[name] = settings.model_copy(update={"agent": agent})
+    return config.model_copy(update={"league": config.league.model_copy(update={"learners": learners})})
+
+
 @contextmanager
 def create(folder: Path, config: RunConfig, source: str) -> Iterator[Run]:
     """A new run in `folder`. Raises RunError where one is there already, ConfigError where it cannot be run."""
@@ -75,6 +94,7 @@ def create(folder: Path, config: RunConfig, source: str) -> Iterator[Run]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    config = settled(config, game, {})
     with locked(folder):
         ledger = Ledger.create(folder / "ledger.sqlite", game.spec.name, game.spec.teams)
         try:
@@ -91,7 +111,7 @@ def reopen(folder: Path, config: RunConfig | None) -> Iterator[Run]:
     Raises RunError where there is none, it is in use, or what differs does touch them.
     """
     old = read_config(folder)
-    config = config or old
+    config = settled(config, make_game(old.game, str(folder)), old.league.learners) if config else old
     differs = [key for key in FIXED if getattr(config, key) != getattr(old, key)]
     if differs:
         raise RunError(

@@ -1,25 +1,37 @@
-"""Where a run's players stand, from its rating games alone, and the pictures of it."""
+"""Where a run's players stand, from its rating games alone, who is the best, and the pictures of it."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from arena import files
-from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, to_dict
+from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, to_dict, with_thinking
 from arena.run import Run
 from arena.tracking import Tracker
+from leagues.gate import Gate
 from leagues.payoff import Payoff
 
 
 def standings(run: Run) -> Ladder:
-    """The ladder of everybody who has played a rating game."""
+    """The ladder of everybody who has played a rating game, with how long they think and who is the best."""
     spec = run.game.spec
     rated = [(match, result) for _, match, result in run.ledger.results({"rate"})]
     rows = list(team_rows(rated, run.ledger.teams))
     present = list(dict.fromkeys(name for names, _ in rows for name in names))
     anchor = run.config.rating.anchor
-    return ladder(present, rows, anchor if anchor in present else None, spec.competitive)
+    standing = ladder(present, rows, anchor if anchor in present else None, spec.competitive)
+    return replace(with_thinking(standing, run.ledger.thinking()), best=best(run))
+
+
+def best(run: Run) -> str | None:
+    """The snapshot that is the best by gate matches; None where the run asks for none and has played none."""
+    settings, spec = run.config.best, run.game.spec
+    if len(set(spec.teams)) != 2:
+        return None
+    gate = Gate.of(run.ledger, settings.rule())
+    return gate.best if settings.enabled or gate.verdicts else None
 
 
 def write_pictures(run: Run, standing: Ladder) -> list[Path]:
@@ -28,7 +40,7 @@ def write_pictures(run: Run, standing: Ladder) -> list[Path]:
         return []
     folder = run.folder
     steps = {player.id: player.step for player in run.ledger.players().values() if player.parent}
-    files.write(folder / "ladder.json", json.dumps(to_dict(standing), indent=1).encode())
+    files.write(folder / "ladder.json", json.dumps(to_dict(standing, times=False), indent=1).encode())
     draw(standing, folder / "ladder.png", steps)
     if not standing.competitive:
         return [folder / "ladder.png"]
@@ -43,5 +55,8 @@ def track(tracker: Tracker, standing: Ladder, pictures: list[Path], step: int) -
     columns = ["player", "mean" if not standing.competitive else "elo", "low", "high", "games"]
     rows = [[row.id, row.rating, row.low, row.high, row.games] for row in standing.rows]
     tracker.table("ladder", columns, rows, step)
+    times = {f"time/ms_per_move/{row.id}": row.thinking for row in standing.rows if row.thinking is not None}
+    if times:
+        tracker.log(step, times)
     for path in pictures:
         tracker.picture(path.stem, path, step)

@@ -3,7 +3,8 @@
     1. keep rollout actors busy with matches of the learner that has least to learn from
     2. results go to the ledger and the league; trajectories wait for their learner
     3. a learner with enough makes an update; its new weights go to the actors
-    4. now and then: a snapshot enters the league, snapshots play rating matches, a checkpoint is written
+    4. now and then: a snapshot enters the league, snapshots play rating matches, the newest challenges the best, a
+       checkpoint is written
 
 With the in-process backend each of these happens at once and in order, so a run is a function of its config, and a
 resumed one continues bit for bit. With Ray they overlap; nothing else differs.
@@ -12,50 +13,29 @@ resumed one continues bit for bit. With Ray they overlap; nothing else differs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import inf
 from time import monotonic
 from typing import Any
 
 from agents.core import Trajectories
 from agents.kinds import record_of
 from arena import checkpoints
-from arena.backend import Backend, Handle, InProcess, Learned, Lost, Played, Pool
+from arena.backend import Backend, InProcess, Learned, Lost, Played, Pool
 from arena.files import Arrays
 from arena.interrupts import Interrupts
 from arena.ladder import Ladder
-from arena.progress import Progress, Status, time_left
+from arena.orders import Pile, Raters
+from arena.progress import Progress
+from arena.report import Counters, Report, too_many_broken
 from arena.rollout import Order
 from arena.run import Run, RunError
-from arena.standings import standings, track, write_pictures
 from arena.store import Frozen
 from arena.tracking import Tracker
-from leagues.core import Player
+from leagues.core import Player, Thinking
+from leagues.gate import Gate
 from leagues.league import League
 
 MOST_AHEAD = 2.0
 """Updates' worth of decisions that may wait for a learner: more would only be staler."""
-
-WATCHED = ("entropy", "explained_variance", "kl", "staleness", "time/learner_waited")
-"""The metrics shown while a run goes on; all of them are tracked."""
-
-
-@dataclass(slots=True)
-class Pile:
-    """What waits for one learner, and how it stands."""
-
-    batch: int  # decisions to an update
-    parts: list[Handle] = field(default_factory=list)
-    recorded: int = 0  # decisions in `parts`
-    ordered: int = 0  # decisions in orders under way
-    busy: bool = False  # an update is under way
-    version: int = 0  # updates made
-    decisions: int = 0  # learned from
-
-    @property
-    def ahead(self) -> float:
-        """How many updates' worth of decisions is recorded or under way."""
-        return (self.recorded + self.ordered) / self.batch
 
 
 class Training:
@@ -75,10 +55,10 @@ class Training:
             {name: settings.snapshot.rule() for name, settings in learners.items()},
             decay=config.league.decay,
         )
+        self.gate = Gate(spec.teams, config.best.rule()) if config.best.enabled else None
         self.piles = {name: Pile(settings.agent.batch) for name, settings in learners.items()}
+        self.raters = Raters(self.gate)
         self.updates = 0  # of all learners
-        self.rating_debt = 0  # rating orders that are due but had no room yet
-        self.rating_out = 0  # rating orders under way
         self.games = 0
         self.voids = 0
         self.lost = 0
@@ -87,9 +67,7 @@ class Training:
         self.elapsed_before = 0.0  # seconds, of the run before it was resumed
         self.began = self.saved_at = monotonic()
         self.ended: float | None = None  # when training was over, and the settling of the ladder began
-        self.recent: dict[str, float] = {}  # of the last update's metrics, what a person watches
-        self.rollout: dict[str, float] = {}  # what the last training order spent its seconds on, and its speed
-        self._ladder: Ladder | None = None  # until the next rating game
+        self.report = Report(run, self.league, tracker, progress)
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -117,16 +95,14 @@ class Training:
                     self.take_lost(event)
         if self.save_due:  # only now: several learners may have made their updates by the same moment
             self.save()
-        self.show()
+        self.report.show(self.counters)
 
     def send_orders(self) -> None:
         """Rating orders that are due; training orders while there is room and no learner is far ahead of its learning.
 
         Rating comes first: in-process both share one room, which training always fills.
         """
-        while self.rating_debt and self.backend.room("rate"):
-            self.rating_debt -= 1
-            self.submit_rating(self.run.config.rating.matches)
+        self.send_rating()
         while self.backend.room("train"):
             name, pile = min(self.piles.items(), key=lambda item: item[1].ahead)
             if pile.ahead >= MOST_AHEAD:
@@ -137,35 +113,44 @@ class Training:
             self.submit("train", Order(tuple(matches), decisions, tuple(self.piles)))
             pile.ordered += decisions
 
+    def send_rating(self) -> None:
+        """Rating and gate matches that are due, while the raters have room."""
+        while self.backend.room("rate") and (purpose := self.raters.next()):
+            if purpose == "gate":
+                self.submit_gate()
+            else:
+                self.submit_rating(1 if self.ending else self.run.config.rating.matches)
+
     def take_played(self, event: Played) -> None:
         """Results to the ledger, then to the league; trajectories to the piles."""
         order, batch = event.order, event.batch
         ledger, matches = self.run.ledger, {match.id: match for match in order.matches}
-        ledger.append(batch.results)
+        rated = event.pool == "rate"
+        thinking = [Thinking(order.matches[0].id, who, *spent) for who, spent in batch.thinking.items() if rated]
+        ledger.append(batch.results, thinking)
         ledger.add_voids(batch.voids)
-        for result in batch.results:
-            known = matches.get(result.match) or ledger.match(result.match)
-            self.league.record(known, result)
+        told = [(matches.get(result.match) or ledger.match(result.match), result) for result in batch.results]
+        self.league.record_all(told)
         self.games += len(batch.results)
         self.voids += len(batch.voids)
         self.refuse_broken(batch.voids)
-        if event.pool == "rate":
-            self.rating_out -= 1
-            self._ladder = None
+        if rated:
+            self.raters.over(order)
+            self.report.rated()
+            for verdict in self.gate.record_all(told) if self.gate else ():
+                self.report.judged(verdict, self.league.players[verdict.challenger].step, self.decisions)
             return
         self.pile_of(order).ordered -= order.decisions or 0
         for name, recorded in event.recorded.items():
             self.piles[name].parts.append(event.trajectories)
             self.piles[name].recorded += recorded
-        speed = batch.decisions / max(batch.seconds["total"], 1e-9)  # of everyone, not only of learners
-        self.rollout = batch.seconds | {"decisions_per_second": speed}
+        self.report.trained(batch)
         for name, pile in self.piles.items():
             self.maybe_learn(name, pile)
 
     def maybe_learn(self, name: str, pile: Pile) -> None:
         if not self.ending and not pile.busy and pile.recorded >= pile.batch:
-            self.backend.learn(name, pile.parts)
-            pile.parts, pile.recorded, pile.busy = [], 0, True
+            self.backend.learn(name, pile.take())
 
     def take_learned(self, event: Learned) -> None:
         """New weights to everybody; metrics to the trackers; then whatever is due."""
@@ -174,12 +159,12 @@ class Training:
         pile.decisions += int(event.metrics["decisions"])
         self.updates += 1
         self.backend.publish(event.learner, event.weights, event.version)
-        self.track(event)
+        self.report.updated(event, pile.decisions, self.counters)
         due = self.league.snapshot_due(event.learner, pile.decisions)
         if due:
             self.snapshot(event.learner)
         if self.updates % self.run.config.rating.every == 0:
-            self.rating_debt = min(self.rating_debt + 1, 2)
+            self.raters.due()
         self.maybe_learn(event.learner, pile)
         if due or monotonic() - self.saved_at > 60 * self.run.config.checkpoint:
             self.save_due = True
@@ -188,7 +173,7 @@ class Training:
         """An actor died with this order: its games are gone, and were never counted."""
         self.lost += 1
         if event.pool == "rate":
-            self.rating_out -= 1
+            self.raters.over(event.order)
         else:
             self.pile_of(event.order).ordered -= event.order.decisions or 0
 
@@ -224,13 +209,13 @@ class Training:
             step=pile.decisions,
             role=learner,
         )
-        self.run.ledger.add_player(player)
-        self.league.enter(player)
-        self.backend.enter(player, frozen)
+        self.enter(player, frozen)
 
     def submit(self, pool: Pool, order: Order) -> None:
         self.run.ledger.add_matches(order.matches)
         self.backend.submit(pool, order)
+        if pool == "rate":
+            self.raters.sent(order)
 
     def submit_rating(self, matches: int) -> None:
         rating = self.run.config.rating
@@ -238,7 +223,13 @@ class Training:
         drawn = self.league.rating_matches(matches, rating.games, opening, rating.anchor)
         if drawn:
             self.submit("rate", Order(tuple(drawn)))
-            self.rating_out += 1
+
+    def submit_gate(self) -> None:
+        """The next match of the challenge."""
+        config, pair = self.run.config, self.gate.challenge() if self.gate else None
+        if pair:
+            opening = config.rating.opening_of(self.run.game.spec)
+            self.submit("rate", Order((self.league.gate_match(*pair, config.best.games, opening),)))
 
     def save(self) -> None:
         """A checkpoint: what the ledger does not hold, and how far it and the metrics had come.
@@ -252,13 +243,12 @@ class Training:
             "updates": self.updates,
             "games": self.games,
             "voids": self.voids,
-            "rating_debt": self.rating_debt,
             "elapsed": self.elapsed,
             "exact": self.exactly(),
             "learners": {
                 name: {"version": pile.version, "decisions": pile.decisions} for name, pile in self.piles.items()
             },
-        }
+        } | self.raters.state()
         try:
             checkpoints.save(self.run.resume_folder, record, self.backend.state() | self.piled())
         except OSError as error:
@@ -272,7 +262,8 @@ class Training:
         """The settings with which an in-process run continues bit for bit; None where games under way are lost."""
         if not isinstance(self.backend, InProcess):
             return None
-        return self.run.config.model_dump(mode="json", include={"rollout", "rating"})
+        gated = {"best"} if self.gate else set[str]()  # a run without is the same with or without these settings
+        return self.run.config.model_dump(mode="json", include={"rollout", "rating"} | gated)
 
     def piled(self) -> dict[str, Arrays]:
         """Trajectories that wait for their learner; in-process only, as they are gone with Ray's actors."""
@@ -297,11 +288,18 @@ class Training:
             self.snapshot(name)
         self.save()
 
-    def enter(self, player: Player) -> None:
+    def enter(self, player: Player, frozen: Frozen | None = None) -> None:
+        """A new member; `frozen` is what it plays with unless it is scripted or live."""
         self.run.ledger.add_player(player)
+        self.introduce(player, frozen)
+
+    def introduce(self, player: Player, frozen: Frozen | None) -> None:
+        """Tell everybody of a member that the ledger knows."""
         self.league.enter(player)
+        if self.gate:
+            self.gate.enter(player)
         if not player.live:
-            self.backend.enter(player, None)
+            self.backend.enter(player, frozen)
 
     def resume(self, record: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> None:
         """Go on from a checkpoint. Raises RunError where it is not this run's."""
@@ -310,45 +308,38 @@ class Training:
         upto = record["sequence"] if exact else None
         ledger.told = record["sequence"] if exact else ledger.sequence
         for player in ledger.players(upto).values():
-            self.league.enter(player)
-            if not player.live:
-                self.backend.enter(player, self.run.store.load(player.id) if player.content else None)
+            self.introduce(player, self.run.store.load(player.id) if player.content else None)
         self.league.record_all((match, result) for _, match, result in ledger.results(upto=upto))
+        if self.gate:
+            self.gate.record_all((match, result) for _, match, result in ledger.results({"gate"}, upto=upto))
         self.league.next_match = record["next_match"] if exact else ledger.next_match()
         self.updates, self.games, self.voids = record["updates"], record["games"], record["voids"]
-        self.rating_debt, self.elapsed_before = record["rating_debt"], record["elapsed"]
+        self.elapsed_before = record["elapsed"]
+        self.raters.restore(record)
         try:
             self.backend.restore(arrays if exact else {name: a for name, a in arrays.items() if name != "rollout"})
         except (KeyError, ValueError) as error:
             raise RunError(f"The checkpoint in {self.run.resume_folder} is not this run's: {error}") from None
         for name, pile in self.piles.items():
-            pile.version = record["learners"][name]["version"]
-            pile.decisions = record["learners"][name]["decisions"]
-            if f"pile.{name}" in arrays:
-                kept = Trajectories.of(arrays[f"pile.{name}"])
-                pile.parts, pile.recorded = [{name: kept}], kept.decisions
+            pile.restore(name, record["learners"][name], arrays.get(f"pile.{name}"))
         if not exact:
             self.progress.message("Games that were under way when the run stopped are gone; matches get new numbers.")
 
     def finish(self) -> Ladder:
-        """The last snapshots, the rating games that settle the ladder (not when told to stop), the pictures."""
+        """The last snapshots, the games that settle the ladder and the best (not when told to stop), the pictures."""
         for name, pile in self.piles.items():
             if self.league.snapshots(name)[-1].step < pile.decisions:
                 self.snapshot(name)
         self.save()
-        left = 0 if self.interrupts.signal else self.run.config.rating.final
-        self.rating_debt = 0
-        while (left or self.rating_out) and not self.interrupts.signal:
-            while left and self.backend.room("rate"):
-                self.submit_rating(1)
-                left -= 1
+        self.raters.settle(self.run.config.rating.final)
+        while not (self.interrupts.signal or self.raters.settled):
+            self.send_rating()
             self.take_ready()
+        self.raters.rating_debt = self.raters.gate_debt = 0
         self.save()
-        standing = self.ladder()
-        track(self.tracker, standing, write_pictures(self.run, standing), self.decisions)
-        return standing
+        return self.report.final(self.decisions)
 
-    # ---- what people see -------------------------------------------------------------------------------------------
+    # ---- how it stands ---------------------------------------------------------------------------------------------
 
     @property
     def decisions(self) -> int:
@@ -359,64 +350,21 @@ class Training:
         """Seconds of training, over all resumes."""
         return self.elapsed_before + (self.ended or monotonic()) - self.began
 
+    @property
+    def counters(self) -> Counters:
+        return Counters(self.elapsed, self.decisions, self.updates, self.games, self.voids, self.lost)
+
     def pile_of(self, order: Order) -> Pile:
         """Of the learner for whom `order` was made: it plays in each of the matches."""
         return self.piles[order.matches[0].players[0]]
 
     def ladder(self) -> Ladder:
-        if self._ladder is None:
-            self._ladder = standings(self.run)
-        return self._ladder
+        return self.report.ladder()
 
     def refuse_broken(self, voids: list[tuple[int, int, str]]) -> None:
         """Tell of games whose environment broke; raises RunError where it was more than the stated share."""
-        if not voids:
-            return
-        self.progress.message(f"{len(voids)} games are void: {voids[-1][2]}")
-        most = self.run.config.most_failed
-        if self.voids >= 20 and self.voids > most * (self.voids + self.games):
+        self.report.broken(voids)
+        error = too_many_broken(self.run, self.voids, self.games, voids[-1][2]) if voids else None
+        if error:
             self.save()
-            raise RunError(
-                f"{self.voids} of {self.voids + self.games} games broke, more than most_failed ({most:g}) allows. The"
-                f" last: {voids[-1][2]} Try `arena check {self.run.config.game}`."
-            )
-
-    def track(self, event: Learned) -> None:
-        """An update's metrics, the learner's win rates and the loop's own figures, to the trackers."""
-        name = event.learner
-        self.recent = {key: event.metrics[key] for key in WATCHED if key in event.metrics}
-        metrics = {f"{name}/{key}": value for key, value in event.metrics.items()}
-        metrics |= {f"{name}/score/{other}": score for other, (score, _) in self.scores(name).items()}
-        metrics |= {
-            f"{name}/decisions": float(self.piles[name].decisions),
-            "run/games": float(self.games),
-            "run/void_games": float(self.voids),
-            "run/lost_orders": float(self.lost),
-            "run/updates": float(self.updates),
-            "time/elapsed": self.elapsed,
-            "time/decisions_per_second": self.decisions / max(self.elapsed, 1e-9),
-        }
-        metrics |= {f"time/rollout/{what}": value for what, value in self.rollout.items()}
-        self.tracker.log(self.decisions, metrics)
-
-    def scores(self, learner: str) -> dict[str, tuple[float, int]]:
-        """How `learner` fares against those it met in training: score and games."""
-        payoff = self.league.payoff
-        others = [other for other in self.league.players if other != learner and payoff.games(learner, other)]
-        return {other: (payoff.score(learner, other), payoff.games(learner, other)) for other in others}
-
-    def show(self) -> None:
-        """How the run stands, for a person who watches it."""
-        stop, rate = self.run.config.stop, self.decisions / max(self.elapsed, 1e-9)
-        limits = [(self.elapsed, 60 * (stop.minutes or inf), 1.0), (self.decisions, stop.decisions or inf, rate)]
-        status = Status(
-            elapsed=self.elapsed,
-            decisions=self.decisions,
-            total=stop.decisions,
-            rate=rate,
-            left=time_left(limits),
-            wins=self.scores(next(iter(self.piles))),
-            ladder=[(row.id, row.rating, row.low, row.high) for row in self.ladder().rows],
-            metrics=self.recent,
-        )
-        self.progress.update(status)
+            raise error

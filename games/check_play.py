@@ -77,9 +77,21 @@ class Play:
         self.steps[rows] = self.returns[rows] = self.ended[rows] = self.outcome.chance[rows] = 0
         self.decisions = self._ask()
 
+    def put(self, rows: Rows, other: Play) -> None:
+        """The games of `other` [n] into `rows` [n]; it may not be used again."""
+        self.game.put(self.states, rows, other.states)
+        for field in ("keys", "choices", "steps", "returns", "ended"):
+            getattr(self, field)[rows] = getattr(other, field)
+        self.outcome.chance[rows] = other.outcome.chance
+        self.decisions = self._ask()
+
     def fork(self, rows: Rows) -> Play:
         """A play of its own, that begins with copies of `rows`."""
-        twin = Play(self.game, self.keys[rows], self.game.copy(self.states, rows))
+        return self.of(rows, self.game.copy(self.states, rows))
+
+    def of(self, rows: Rows, states: States) -> Play:
+        """A play of its own, that begins with `states` [n], which are as far on as `rows` [n] are here."""
+        twin = Play(self.game, self.keys[rows], states)
         twin.steps, twin.returns, twin.ended = self.steps[rows], self.returns[rows], self.ended[rows]
         twin.choices = self.choices[rows]
         twin.outcome.chance = self.outcome.chance[rows]

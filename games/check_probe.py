@@ -1,4 +1,4 @@
-"""What the conformance kit tries on purpose: copies, restarts, illegal actions, other company, looking for secrets.
+"""What the conformance kit tries on purpose: restarts, illegal actions, other company, looking for secrets.
 
 A probe plays a few games of its own, raises `Broken` where a promise is not kept, and returns a note for the report,
 mostly an empty one.
@@ -98,34 +98,6 @@ def restarts(trial: Trial) -> str:
                 break
             for games in (play, peace, new):
                 games.advance()
-    return ""
-
-
-def copies(trial: Trial) -> str:
-    """Copies taken all along some games, and played in other ways than their originals, and in the same."""
-    if not trial.game.spec.searchable:
-        return "Not searchable: there are no copies to test."
-    play, peace = Play(trial.game, trial.few), Play(trial.game, trial.few)
-    rows = np.repeat(np.arange(len(trial.few)), 2)
-    stride = max(1, int(trial.length) // 8)
-    for step in range(trial.game.spec.longest):
-        if play.done:
-            break
-        original = play.look()
-        if step % stride == 0:
-            stray, same = play.fork(rows), play.fork(rows)
-            compare(pick(original, rows), same.look(), "A copy is not like its original")
-            stray.keys = stray.choices = mix(stray.keys, 1, np.arange(len(rows)))
-            for _ in range(3):
-                stray.advance()
-            compare(original, play.look(), "Changed by steps of a copy")
-        play.advance()
-        peace.advance()
-        if step % stride == 0:
-            compare(pick(original, rows), same.look(), "A copy, changed by a step of its original")
-            same.advance()
-            compare(pick(play.look(), rows), same.look(), "A copy, given the same actions and keys")
-        compare(peace.look(), play.look(), "Unlike a game that was never copied")
     return ""
 
 
@@ -337,7 +309,6 @@ PROBES: dict[str, tuple[str, Probe, tuple[str, ...]]] = {
     "company": ("A game does not depend on which others share its batch.", company, ("replay",)),
     "sits out": ("A game that is given no action stays as it is.", sits_out, ("observe", "finished")),
     "restart": ("A restarted game is a new game, and disturbs no other.", restarts, ("replay", "company")),
-    "copies": ("A copy and its original go their own ways.", copies, ("replay",)),
     "refuses": ("Illegal actions are refused.", refuses, ("observe",)),
     "secrets": ("No view tells what another seat alone may know.", secrets, ("observe",)),
     "words": ("Positions and actions have words for a terminal.", words, ()),

@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from games.check_play import RUNNING, TERMINATED, TRUNCATED, Broken, Play, compare, views
 from games.core import Decisions, Game, Keys
@@ -141,23 +143,43 @@ def in_place(play: Play) -> str:
     if given is not out or any(getattr(out, f.name) is not m for f, m in zip(fields(out), memory, strict=True)):
         raise Broken(f"decisions(states, out) at step {play.clock} gives other memory than that of out.")
     active, acting = fresh.active, fresh.active.any(axis=1)
-    pairs = [
-        ("active", fresh.active, out.active),
-        ("legal", fresh.legal, out.legal),
-        ("seat", np.where(active, fresh.seat, 0), np.where(active, out.seat, 0)),
-        ("observation", fresh.observation[active], out.observation[active]),
-    ]
+    pairs = [*_who_and_what(fresh, out), ("observation", fresh.observation[active], out.observation[active])]
     if fresh.global_state is not None and out.global_state is not None:
         pairs.append(("global_state", fresh.global_state[acting], out.global_state[acting]))
+    _same(pairs, "Written into out", f"without out, at step {play.clock}")
+    return ""
+
+
+def blind(play: Play) -> str:
+    """Decisions of which nobody looks at the observations, into memory that is dirty."""
+    fresh = play.decisions
+    out = Decisions.empty(play.game.spec, len(play.keys), blind=True)
+    out.legal[:], out.active[:] = True, True
+    play.game.decisions(play.states, out)
+    _same(_who_and_what(fresh, out), "Asked for blind", f"with observations, at step {play.clock}")
+    return ""
+
+
+def _who_and_what(fresh: Decisions, out: Decisions) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Who acts and what is legal, as (field, expected, found)."""
+    active = fresh.active
+    return [
+        ("active", active, out.active),
+        ("legal", fresh.legal, out.legal),
+        ("seat", np.where(active, fresh.seat, 0), np.where(active, out.seat, 0)),
+    ]
+
+
+def _same(pairs: list[tuple[str, NDArray[Any], NDArray[Any]]], how: str, otherwise: str) -> None:
+    """Raise Broken for the first value that differs among `pairs` of (field, expected, found)."""
     for field, expected, found in pairs:
         differs = expected != found
         if differs.any():
             index = tuple(np.argwhere(differs)[0].tolist())
             raise Broken(
-                f"Written into out, {field}{list(index)} is {found[index]}, but {expected[index]} when decisions are"
-                f" asked for without out, at step {play.clock}."
+                f"{how}, {field}{list(index)} is {found[index]}, but {expected[index]} when decisions are asked for"
+                f" {otherwise}."
             )
-    return ""
 
 
 def replays(game: Game, keys: Keys) -> Watch:
@@ -207,4 +229,5 @@ WATCHES: dict[str, tuple[str, Watch]] = {
     "payoff": ("Rewards add up as declared, within bounds, the same for a team.", payoff),
     "observe": ("Every seat can be asked for its view; who acts is shown just that.", observes),
     "in place": ("Decisions are written wholly into the memory given.", in_place),
+    "blind": ("Who acts and what is legal is the same when nobody looks at observations.", blind),
 }

@@ -64,13 +64,15 @@ class ConnectFour:
         return outcome
 
     def copy(self, states: NDArray[np.void], rows: Rows) -> NDArray[np.void]:
-        return states[rows]
+        copies = np.empty(len(rows), STATE)
+        self._kernels.take(states, rows, copies)
+        return copies
 
     def room(self, count: int) -> NDArray[np.void]:
         return np.zeros(count, STATE)
 
     def put(self, states: NDArray[np.void], rows: Rows, other: NDArray[np.void]) -> None:
-        states[rows] = other
+        self._kernels.put(states, rows, other)
 
     def text(self, states: NDArray[np.void], row: int, seat: int) -> str:
         planes = np.zeros((1, *self.spec.observation), np.float32)

@@ -39,11 +39,25 @@ def _see(state: Any, seat: int, out: NDArray[np.float32]) -> None:
     """Write the planes of `seat` into out [2, 6, 7]: its discs, the other's."""
     mine = state.mine if seat == state.plies & 1 else state.mine ^ state.all
     theirs = mine ^ state.all
-    for row in range(ROWS):
+    for row in range(ROWS):  # no branches: boards differ from step to step, and wrong guesses cost thrice the work
         for column in range(COLUMNS):
             cell = np.uint64(7 * column + row)
             out[0, row, column] = (mine >> cell) & _ONE
             out[1, row, column] = (theirs >> cell) & _ONE
+
+
+@kernel
+def take(states: NDArray[np.void], rows: NDArray[np.int64], out: NDArray[np.void]) -> None:
+    """Copy `rows` [n] of `states` into out [n]: several times faster than indexing a structured array."""
+    for i in range(len(rows)):
+        out[i] = states[rows[i]]
+
+
+@kernel
+def put(states: NDArray[np.void], rows: NDArray[np.int64], other: NDArray[np.void]) -> None:
+    """Copy other [n] into `rows` [n] of `states`."""
+    for i in range(len(rows)):
+        states[rows[i]] = other[i]
 
 
 @kernel

@@ -11,8 +11,9 @@ A new game is a small class (`games/tic_tac_toe.py` is the one to copy) with
     over                            whether the game has ended by its rules
 
 and, where it applies, `truncated` (it was cut), `copy()` (needed for search), `chance` (a number for what nature did in
-the last step), `state(out)` (the global state), `text(seat)`, `action_name(seat, action)`, and `restart(rng)` (reuse
-this object for the next game where making one is costly).
+the last step), `state(out)` (the global state), `text(seat)`, `action_name(seat, action)`, `restart(rng)` (reuse this
+object for the next game where making one is costly), and `resample(seat, rng)` (a new board that `seat` cannot tell
+from this one, its hidden part drawn anew; this board stays as it is).
 """
 
 from __future__ import annotations
@@ -44,12 +45,22 @@ class Board:
 
     __slots__ = ("failure", "over", "seats", "single", "steps")
 
-    def __init__(self, single: Any) -> None:
-        self.single = single
-        self.seats: tuple[int, ...] = ()  # who was asked to act, as of the last `decisions`
-        self.steps = 0
-        self.over = False
-        self.failure: str | None = None  # why the environment broke, until reported by the next `step`
+    def __init__(
+        self,
+        single: Any,
+        seats: tuple[int, ...] = (),
+        steps: int = 0,
+        over: bool = False,
+        failure: str | None = None,
+    ) -> None:
+        self.single = single  # None once it broke
+        self.seats = seats  # who was asked to act, as of the last `decisions`
+        self.steps = steps
+        self.over = over
+        self.failure = failure  # why the environment broke, until reported by the next `step`
+
+
+_NOBODY = Board(None)
 
 
 class Lifted:
@@ -84,9 +95,11 @@ class Lifted:
         if state is not None:
             state[:] = 0
         simultaneous = self.spec.simultaneous
-        asked: list[tuple[int, int]] = []  # row and slot of every seat that acts
-        allowed = array("q")  # their legal actions, end to end: one write for the batch is far faster than one a row
-        begins: list[int] = []  # where the actions of each begin
+        # Of every seat that acts: its row, its number and its legal actions. Written at once, which is far faster than
+        # row by row; as three lists, which give the garbage collector less to do than one of tuples.
+        rows: list[int] = []
+        acting: list[int] = []
+        allowed: list[list[int]] = []
         for row, board in enumerate(states):
             if board.over or board.failure is not None:
                 if state is not None and board.over and board.single is not None and not board.single.over:
@@ -97,30 +110,28 @@ class Lifted:
                 seats = board.seats = tuple(single.seats)
                 if not seats:
                     raise ValueError("nobody acts, though the game is not over")
-                for acting in seats if simultaneous else seats[:1]:
-                    slot = acting if simultaneous else 0
+                for seat in seats if simultaneous else seats[:1]:
                     if sighted:
-                        single.observe(acting, observation[row, slot])
-                    out.seat[row, slot] = acting
-                    asked.append((row, slot))
-                    begins.append(len(allowed))
-                    allowed.fromlist(list(single.legal(acting)))
+                        single.observe(seat, observation[row, seat if simultaneous else 0])
+                    actions = single.legal(seat)
+                    allowed.append(actions if type(actions) is list else list(actions))
+                    acting.append(seat)
+                    rows.append(row)
                 if state is not None:
                     single.state(state[row])
             except Exception as error:
                 board.failure = self._describe(error, "was asked who acts")
-        if asked:
-            self._mark(states, out, np.array(asked), np.diff([*begins, len(allowed)]), np.frombuffer(allowed, np.int64))
+        if rows:
+            self._mark(states, out, rows, acting, allowed)
         for seen, what in ((observation, "an observation"), (state, "a global state")):
             if seen is not None and sighted and not np.isfinite(np.add.reduce(seen, axis=None)):
                 self._void_unfinite(states, seen, what)
-        for row, board in enumerate(states):
-            if board.failure is not None:
-                observation[row] = 0
-                out.legal[row] = False
-                out.active[row] = False
-                if state is not None:
-                    state[row] = 0
+        for row in [row for row, board in enumerate(states) if board.failure is not None]:
+            observation[row] = 0
+            out.legal[row] = False
+            out.active[row] = False
+            if state is not None:
+                state[row] = 0
         return out
 
     def observe(self, states: list[Board], rows: Rows, seats: Rows, out: NDArray[np.float32]) -> None:
@@ -134,11 +145,12 @@ class Lifted:
         reward, longest, stochastic = outcome.reward, self.spec.longest, self.spec.stochastic
         simultaneous, seats = self.spec.simultaneous, self.spec.seats
         step_keys = keys.tolist() if stochastic else None
-        for row, (board, chosen) in enumerate(zip(states, actions.tolist(), strict=True)):
+        idle: NDArray[np.bool_] = np.all(actions < 0, axis=1)
+        for row, (board, chosen, rests) in enumerate(zip(states, actions.tolist(), idle.tolist(), strict=True)):
             if board.failure is not None:
                 outcome.failed[row], board.failure = board.failure, None
                 continue
-            if board.over or max(chosen) < 0:
+            if rests or board.over:
                 continue
             single = board.single
             if step_keys is not None:
@@ -168,17 +180,33 @@ class Lifted:
         return outcome
 
     def copy(self, states: list[Board], rows: Rows) -> list[Board]:
-        copies = []
-        for row in rows.tolist():
-            board = states[row]
-            twin = Board(board.single.copy())
-            twin.seats, twin.steps, twin.over, twin.failure = board.seats, board.steps, board.over, board.failure
-            copies.append(twin)
-        return copies
+        originals = [states[row] for row in rows.tolist()]
+        return [
+            Board(None if o.single is None else o.single.copy(), o.seats, o.steps, o.over, o.failure) for o in originals
+        ]
+
+    def room(self, count: int) -> list[Board]:
+        return [Board(None, over=True)] * count
 
     def put(self, states: list[Board], rows: Rows, other: list[Board]) -> None:
         for row, board in zip(rows.tolist(), other, strict=True):
             states[row] = board
+
+    def resample(self, states: list[Board], rows: Rows, seats: Rows, keys: Keys) -> list[Board]:
+        """As `Game` describes it, for authors who write `resample`: the worlds of `rows` [n], as a new batch."""
+        worlds = []
+        for row, seat, key in zip(rows.tolist(), seats.tolist(), keys.tolist(), strict=True):
+            board = states[row]
+            world = Board(None, board.seats, board.steps, board.over, board.failure)
+            if board.single is not None:
+                self._seed(key)
+                try:
+                    world.single = board.single.resample(seat, self._rng)
+                    world.seats = tuple(world.single.seats)
+                except Exception as error:
+                    world.failure = self._describe(error, f"was drawn anew for seat {seat} at step {board.steps}")
+            worlds.append(world)
+        return worlds
 
     def text(self, states: list[Board], row: int, seat: int) -> str:
         single = states[row].single
@@ -209,33 +237,46 @@ class Lifted:
         self._nature.state = state
 
     def _mark(
-        self,
-        states: list[Board],
-        out: Decisions,
-        asked: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        allowed: NDArray[np.int64],
+        self, states: list[Board], out: Decisions, rows: list[int], acting: list[int], allowed: list[list[int]]
     ) -> None:
-        """Write who acts, `asked` [n, 2] as (row, slot), and what each may do: the next `counts` [n] of `allowed`."""
-        rows, slots = asked.T
-        out.active[rows, slots] = True
-        seats = out.seat[rows, slots]
-        for i in np.flatnonzero((seats < 0) | (seats >= self.spec.seats) | (counts == 0)).tolist():
-            board = states[rows[i]]
-            board.failure = board.failure or (
-                f"{self.spec.name} leaves seat {seats[i]} no legal action at step {board.steps}."
-                if 0 <= seats[i] < self.spec.seats
-                else f"{self.spec.name} asks seat {seats[i]} to act at step {board.steps}; there are {self.spec.seats}."
-            )
-        whose = np.repeat(np.arange(len(asked)), counts)
-        wrong = (allowed < 0) | (allowed >= self.spec.actions)
-        for i in np.flatnonzero(wrong).tolist():
-            board = states[rows[whose[i]]]
-            board.failure = (
-                f"{self.spec.name} allows action {allowed[i]} at step {board.steps}; there are {self.spec.actions}."
-            )
-        whose, allowed = whose[~wrong], allowed[~wrong]
-        out.legal[rows[whose], slots[whose], allowed] = True
+        """Write who acts and what each may do. Boards that ask for what there is not are blamed and left out."""
+        spec = self.spec
+        try:
+            seats, actions = np.array(acting, np.int64), _end_to_end(allowed, spec.actions)
+            counts = np.fromiter(map(len, allowed), np.int64, len(allowed))
+            sound = counts.min() > 0 and _within(seats, spec.seats) and _within(actions, spec.actions)
+        except (TypeError, ValueError, OverflowError):
+            sound = False
+        if sound:
+            place: NDArray[np.int64] = np.array(rows) * spec.slots
+            if spec.simultaneous:
+                place += seats
+            np.put(out.active, place, True)
+            np.put(out.seat, place, seats)
+            np.put(out.legal, np.repeat(place * spec.actions, counts) + actions, True)
+            return
+        kept = []
+        for i, row in enumerate(rows):
+            fault = self._fault(states[row], acting[i], allowed[i])
+            if fault is None:
+                kept.append(i)
+            states[row].failure = states[row].failure or fault
+        if kept:
+            self._mark(states, out, [rows[i] for i in kept], [acting[i] for i in kept], [allowed[i] for i in kept])
+
+    def _fault(self, board: Board, seat: int, actions: list[int]) -> str | None:
+        """What is wrong with a seat that was asked to act, or with its actions; None where nothing is."""
+        spec, when = self.spec, f"at step {board.steps}"
+        try:
+            array("q", [seat, *actions])
+        except (TypeError, ValueError, OverflowError) as error:
+            return self._describe(error, "was asked who acts")
+        if not 0 <= seat < spec.seats:
+            return f"{spec.name} asks seat {seat} to act {when}; there are {spec.seats}."
+        if not actions:
+            return f"{spec.name} leaves seat {seat} no legal action {when}."
+        wrong = [action for action in actions if not 0 <= action < spec.actions]
+        return f"{spec.name} allows action {wrong[0]} {when}; there are {spec.actions}." if wrong else None
 
     def _void_unfinite(self, states: list[Board], seen: NDArray[np.float32], what: str) -> None:
         bad = ~np.isfinite(seen.reshape(len(states), -1)).all(axis=1)
@@ -246,6 +287,20 @@ class Lifted:
 
     def _describe(self, error: Exception, when: str) -> str:
         return f"{self.spec.name} raised {type(error).__name__} when it {when}: {error}"
+
+
+def _end_to_end(lists: Sequence[list[int]], limit: int) -> NDArray[Any]:
+    """Lists of numbers below `limit` as one array. Raises TypeError, ValueError or OverflowError for other things."""
+    if limit <= 256:  # as single bytes, several times faster
+        return np.frombuffer(b"".join(map(bytearray, lists)), np.uint8)
+    joined = array("q")
+    for numbers in lists:
+        joined.fromlist(numbers)
+    return np.frombuffer(joined, np.int64)
+
+
+def _within(numbers: NDArray[Any], limit: int) -> bool:
+    return bool(numbers.min() >= 0 and numbers.max() < limit)
 
 
 def lift(single: Any) -> Lifted:

@@ -19,6 +19,7 @@ from open_spiel.python.observation import INFO_STATE_OBS_TYPE, make_observation
 from games.core import GameError, GameSpec, Payoff
 from games.lift import Lifted
 from games.names import did_you_mean
+from games.openspiel_symmetries import symmetries
 
 _CHANCE, _TOGETHER, _OVER = (
     int(turn) for turn in (pyspiel.PlayerId.CHANCE, pyspiel.PlayerId.SIMULTANEOUS, pyspiel.PlayerId.TERMINAL)
@@ -27,6 +28,18 @@ _PRIME = 2**61 - 1
 
 # OpenSpiel says nothing of teams; in these, partners sit across the table and share every return.
 _PARTNERS = dict.fromkeys(("bridge", "euchre", "spades", "tiny_bridge_4p"), (0, 1, 0, 1))
+
+# OpenSpiel has no flag for `resample_from_infostate`: in random games with every draw replayed from its history, these
+# draw what a seat cannot see and keep what it can. Left out on purpose: euchre and hearts give others cards that they
+# have shown not to hold, colored_trails draws nothing. Everything else does not implement it.
+# bridge takes 0.2 s a draw, unless use_double_dummy_result=false.
+_RESAMPLES = {
+    "bargaining", "blackjack", "bridge", "gin_rummy", "kuhn_poker", "leduc_poker", "oh_hell", "universal_poker",
+}  # fmt: skip
+
+
+Turn = tuple[tuple[int, ...], bool, bool]
+"""Which seats act, whether the game is over, whether they act together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Rules:
     observer: Any  # its `set_from(state, seat)` overwrites `seen`
     seen: NDArray[np.float32]  # [*O]
     text: Callable[[Any, int], str]  # (state, seat): what that seat may read
-    turns: dict[int, tuple[int, ...]]  # OpenSpiel's current player -> the seats that act
+    turns: dict[int, Turn]  # by OpenSpiel's current player
     nothing: tuple[float, ...]  # [P] the rewards of a step that brings none
     pays_along: bool  # whether rewards come before the end
     base: int  # more than any chance outcome's number, plus one
@@ -47,6 +60,7 @@ class Board:
     """One OpenSpiel state, its chance nodes played (a `games.lift.Single`)."""
 
     __slots__ = ("chance", "over", "paid", "rules", "seats", "state", "together")
+    truncated = False
 
     def __init__(self, rules: Rules, rng: np.random.Generator) -> None:
         self.rules = rules
@@ -79,6 +93,15 @@ class Board:
         twin.seats, twin.over, twin.together, twin.chance = self.seats, self.over, self.together, self.chance
         return twin
 
+    def resample(self, seat: int, rng: np.random.Generator) -> Board:
+        """A world that `seat` cannot tell from this one. For games in `_RESAMPLES` only."""
+        twin = object.__new__(Board)
+        twin.rules, twin.state = self.rules, self.state.resample_from_infostate(seat, rng.random)
+        twin.paid = twin.state.returns() if self.rules.pays_along else self.rules.nothing
+        twin._advance(rng)
+        twin.chance = 0
+        return twin
+
     def text(self, seat: int) -> str:
         return self.rules.text(self.state, seat)
 
@@ -94,9 +117,7 @@ class Board:
             state.apply_action(outcome)
             # Digits from 1 to base - 1: no two sequences share a number until it outgrows 61 bits, then by luck only.
             self.chance = (self.chance * self.rules.base + outcome + 1) % _PRIME
-        self.seats = self.rules.turns[turn]
-        self.over = turn == _OVER
-        self.together = turn == _TOGETHER
+        self.seats, self.over, self.together = self.rules.turns[turn]
 
 
 def _draw(outcomes: Sequence[tuple[int, float]], ticket: float) -> int:
@@ -131,6 +152,7 @@ def _wrap(reference: str, game: Any, tensor: str | None) -> Lifted:
         raise GameError(f"{reference} cannot be played here: it {reason}.")
     observer, shape = _observer(reference, game, tensor)
     seats = game.num_players()
+    perfect = kind.information == pyspiel.GameType.Information.PERFECT_INFORMATION
     together = kind.dynamics == pyspiel.GameType.Dynamics.SIMULTANEOUS
     payoff = _payoff(kind) if seats > 1 else "general_sum"
     spec = GameSpec(
@@ -141,18 +163,24 @@ def _wrap(reference: str, game: Any, tensor: str | None) -> Lifted:
         longest=game.max_game_length(),
         teams=_PARTNERS.get(kind.short_name, (0,) * seats if payoff == "cooperative" else ()),
         simultaneous=together,
-        perfect_information=kind.information == pyspiel.GameType.Information.PERFECT_INFORMATION,
+        perfect_information=perfect,
         stochastic=kind.chance_mode != pyspiel.GameType.ChanceMode.DETERMINISTIC,
         payoff=payoff,
         bounds=(float(game.min_utility()), float(game.max_utility())),
         searchable=True,
+        resamples=kind.short_name in _RESAMPLES,
+        symmetries=symmetries(game, shape),
     )
     rules = Rules(
         game=game,
         observer=observer,
         seen=observer.tensor.reshape(shape),
         text=_text(spec, kind),
-        turns={seat: (seat,) for seat in range(seats)} | {_TOGETHER: tuple(range(seats)), _OVER: ()},
+        turns={
+            **{seat: ((seat,), False, False) for seat in range(seats)},
+            _TOGETHER: (tuple(range(seats)), False, True),
+            _OVER: ((), True, False),
+        },
         nothing=(0.0,) * seats,
         pays_along=kind.reward_model == pyspiel.GameType.RewardModel.REWARDS,
         base=game.max_chance_outcomes() + 1,

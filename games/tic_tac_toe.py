@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.core import GameSpec
+from games.symmetries import rectangle, relabelling
 
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
 
@@ -15,7 +16,15 @@ LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4
 class TicTacToe:
     """Seats 0 (x) and 1 (o) take turns. An observation is two planes: my marks, the other's."""
 
-    spec = GameSpec(name="tic_tac_toe", seats=2, actions=9, observation=(2, 3, 3), longest=9, searchable=True)
+    spec = GameSpec(
+        name="tic_tac_toe",
+        seats=2,
+        actions=9,
+        observation=(2, 3, 3),
+        longest=9,
+        searchable=True,
+        symmetries=tuple(relabelling(cells, planes=2, actions=9) for cells in rectangle(3, 3)),
+    )
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.cells = [-1] * 9  # the seat that marked each cell, -1 for none

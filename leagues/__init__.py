@@ -1,6 +1,7 @@
-"""Who meets whom: players, matches and results, their ledger, payoffs, matchmaking and snapshot rules."""
+"""Who meets whom: players, matches and results, their ledger, payoffs, matchmaking, snapshot rules and the best."""
 
-from leagues.core import Match, Player, Purpose, Result
+from leagues.core import Match, Player, Purpose, Result, Thinking
+from leagues.gate import Gate, GateRule, Verdict
 from leagues.league import League
 from leagues.ledger import Ledger, LedgerError
 from leagues.matchmaking import Mix, Pool, pfsp
@@ -8,6 +9,8 @@ from leagues.payoff import Payoff, Tally
 from leagues.rules import SnapshotRule
 
 __all__ = [
+    "Gate",
+    "GateRule",
     "League",
     "Ledger",
     "LedgerError",
@@ -20,5 +23,7 @@ __all__ = [
     "Result",
     "SnapshotRule",
     "Tally",
+    "Thinking",
+    "Verdict",
     "pfsp",
 ]

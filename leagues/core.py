@@ -68,3 +68,16 @@ class Result:
     length: int  # steps played
     truncated: bool = False
     moves: NDArray[np.int16] | None = None  # [length, S] for replay; kept for rating and human games
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """How long a player took to choose in one order, whose first match names it. (match, player) is unique.
+
+    Decisions are made for all games of a batch at once, so seconds by decisions are those of play in batches.
+    """
+
+    match: int
+    player: str
+    decisions: int
+    seconds: float

@@ -140,6 +140,10 @@ class League:
             matches.append(self._match(names, "rate", games, opening, paired=True))
         return matches
 
+    def gate_match(self, challenger: str, best: str, games: int, opening: int = 0) -> Match:
+        """The next paired match of a challenge (see `leagues.gate`)."""
+        return self._match((challenger, best), "gate", games, opening, paired=True)
+
     def _rating_table(self, met: NDArray[np.int64], anchor: int | None) -> list[int]:
         """Who plays the next rating match: an index for each team, from the games that players have met, [N, N]."""
         key = self._next_key()

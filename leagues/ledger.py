@@ -26,46 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.names import UserError
-from leagues.core import Match, Player, Purpose, Result
+from leagues.core import Match, Player, Purpose, Result, Thinking
+from leagues.schema import SCHEMA, TABLES, THINKING
 
-SCHEMA = 1
 _PATIENCE = 30.0  # seconds to wait for another writer before giving up
 _PAGE = 8192  # rows read at once, so that a slow reader holds no lock that keeps the WAL growing
-_TABLES = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE players (
-        sequence INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
-        kind TEXT NOT NULL,
-        content TEXT NOT NULL,
-        settings TEXT NOT NULL, -- JSON
-        parent TEXT NOT NULL,
-        step INTEGER NOT NULL,
-        role TEXT NOT NULL,
-        live INTEGER NOT NULL)""",
-    """CREATE TABLE matches (
-        id INTEGER PRIMARY KEY,
-        players TEXT NOT NULL, -- JSON, one for each team
-        purpose TEXT NOT NULL,
-        seed INTEGER NOT NULL, -- uint64, kept as the int64 of the same bits
-        games INTEGER,
-        opening INTEGER NOT NULL,
-        paired INTEGER NOT NULL)""",
-    """CREATE TABLE results (
-        sequence INTEGER PRIMARY KEY,
-        match INTEGER NOT NULL,
-        game INTEGER NOT NULL CHECK (game >= 0),
-        returns BLOB NOT NULL, -- float64 of each seat, little-endian
-        length INTEGER NOT NULL,
-        truncated INTEGER NOT NULL,
-        moves BLOB, -- uint16 slots, then int16 [length, slots], little-endian
-        UNIQUE (match, game))""",
-    """CREATE TABLE voids (
-        match INTEGER NOT NULL,
-        game INTEGER NOT NULL,
-        reason TEXT NOT NULL,
-        PRIMARY KEY (match, game)) WITHOUT ROWID""",
-)
 
 
 class LedgerError(UserError):
@@ -102,7 +67,7 @@ class Ledger:
             with ledger._writing() as connection:
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise LedgerError(f"{path} exists already: open it, or choose another place for a new ledger.")
-                for table in _TABLES:
+                for table in TABLES:
                     connection.execute(table)
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
             ledger._begin(read_only=False)
@@ -208,15 +173,15 @@ class Ledger:
         """An id above that of every match so far."""
         return int(self._read("SELECT coalesce(max(id) + 1, 0) FROM matches")[0][0])
 
-    def append(self, results: Iterable[Result]) -> int:
+    def append(self, results: Iterable[Result], thinking: Iterable[Thinking] = ()) -> int:
         """Add results, all or none, and return how many were new: a (match, game) told again is passed over.
 
-        Raises LedgerError where a match is unknown, a result does not fit the game, or the disk is full; what was
-        there before is kept.
+        So is a (match, player) of `thinking`, what the players took for these results. Raises LedgerError where a match
+        is unknown, a result does not fit the game, or the disk is full; what was there before is kept.
         """
-        results = list(results)
+        results, thinking = list(results), list(thinking)
         with self._writing() as connection:
-            for number in {result.match for result in results}:
+            for number in {r.match for r in results} | {t.match for t in thinking}:
                 self.match(number)
             first = connection.execute(_LAST).fetchone()[0] + 1
             before = connection.total_changes
@@ -224,11 +189,16 @@ class Ledger:
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (match, game) DO NOTHING",
                 map(self._row, count(first), results),
             )
+            new = connection.total_changes - before
             if results:
                 query = "SELECT sequence FROM results WHERE match = ? AND game = ?"
                 last = (int(results[-1].match), int(results[-1].game))
                 self.told = max(self.told, connection.execute(query, last).fetchone()[0])
-            return connection.total_changes - before
+            connection.executemany(
+                "INSERT INTO thinking VALUES (?, ?, ?, ?) ON CONFLICT (match, player) DO NOTHING",
+                [(int(t.match), t.player, int(t.decisions), float(t.seconds)) for t in thinking],
+            )
+            return new
 
     def results(
         self, purposes: Collection[Purpose] | None = None, after: int = 0, upto: int | None = None
@@ -236,6 +206,8 @@ class Ledger:
         """(sequence number, match, result) in order: those above `after`, and not above `upto` (default: now)."""
         upto = self.sequence if upto is None else upto
         chosen, wanted = _of_purposes(purposes)
+        if wanted and not self._read(f"SELECT 1 FROM matches WHERE purpose IN ({_marks(wanted)}) LIMIT 1", wanted):
+            return  # rather than look at every result
         query = f"SELECT * FROM results WHERE sequence > ? AND sequence <= ? {chosen} ORDER BY sequence LIMIT {_PAGE}"
         seats = struct.Struct(f"<{len(self.teams)}d")
         while rows := self._read(query, (after, upto, *wanted)):
@@ -250,6 +222,13 @@ class Ledger:
         chosen, wanted = _of_purposes(purposes)
         query = f"SELECT count(*) FROM results WHERE sequence > ? AND sequence <= ? {chosen}"
         return int(self._read(query, (after, _until(upto), *wanted))[0][0])
+
+    def thinking(self) -> dict[str, tuple[int, float]]:
+        """How long each player thought, as far as it was told: decisions and seconds."""
+        if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'thinking'"):
+            return {}  # a ledger of schema 1, opened to be read
+        rows = self._read("SELECT player, sum(decisions), sum(seconds) FROM thinking GROUP BY player ORDER BY player")
+        return {player: (decisions, seconds) for player, decisions, seconds in rows}
 
     def add_voids(self, voids: Iterable[tuple[int, int, str]]) -> int:
         """Note games (match, game, reason) whose environment failed: no results. Returns how many were new."""
@@ -276,13 +255,21 @@ class Ledger:
             schema, game, teams = int(facts["schema"]), facts["game"], facts.get("teams", "[]")
         except (sqlite3.Error, KeyError, ValueError) as error:
             raise LedgerError(f"{self.path} is not a ledger, or cannot be read: {error}.") from error
-        if schema != SCHEMA:
+        if not 1 <= schema <= SCHEMA:
             way_out = "update arena-league to open it" if schema > SCHEMA else "start a new run"
             raise LedgerError(f"{self.path} has ledger schema {schema}; this version knows {SCHEMA}: {way_out}.")
         self.game, self.teams = game, tuple(json.loads(teams))
         if not read_only:
             self._read("PRAGMA journal_mode = WAL")
             self._read("PRAGMA synchronous = FULL")
+            if schema < SCHEMA:
+                self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Make a ledger of schema 1 one of schema 2."""
+        with self._writing() as connection:
+            connection.execute(THINKING)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA),))
 
     def _row(self, sequence: int, result: Result) -> tuple[Any, ...]:
         """A result as stored. The int() calls matter: SQLite would keep a NumPy integer as a blob."""
@@ -352,8 +339,11 @@ def _of_purposes(purposes: Collection[Purpose] | None) -> tuple[str, tuple[str, 
     """The end of a query for results with these purposes, and the values it takes."""
     if purposes is None:
         return "", ()
-    marks = ", ".join("?" * len(purposes))
-    return f"AND match IN (SELECT id FROM matches WHERE purpose IN ({marks}))", tuple(purposes)
+    return f"AND match IN (SELECT id FROM matches WHERE purpose IN ({_marks(purposes)}))", tuple(purposes)
+
+
+def _marks(values: Collection[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _player_row(player: Player) -> tuple[Any, ...]:

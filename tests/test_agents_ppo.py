@@ -197,6 +197,29 @@ def test_the_config_names_the_temperature_of_snapshots_and_settings_overrule_it(
     assert PPOPolicy(p.game.spec, p.config, weights, 1.0).temperature == 1
 
 
+def test_an_analysis_is_what_the_network_says_of_the_legal_actions() -> None:
+    p = practice(Signals, normalise_values=True)
+    updated(p, p.play())
+    policy = p.policy(temperature=0.1)
+    weights = p.learner.weights()
+    observation = np.random.default_rng(4).normal(size=(1, 8)).astype(np.float32)
+    logits, value = policy.net(torch.from_numpy(observation))
+    shown = Decisions(
+        observation[:, None], np.array([[[1, 1, 0, 0, 1]]], np.bool_), np.zeros((1, 1), np.int16), np.ones((1, 1), bool)
+    )
+    analysis = policy.analyse(shown, Context(p.game, None, np.zeros(1, np.int64)), mix(1, [[0]]))
+    likely = torch.softmax(logits[0, [0, 1, 4]], 0).tolist()
+    best_first = sorted(zip((0, 1, 4), likely, strict=True), key=lambda pair: -pair[1])
+    assert [option.action for option in analysis.options] == [action for action, _ in best_first]
+    assert [option.prior for option in analysis.options] == pytest.approx([prior for _, prior in best_first], abs=1e-6)
+    assert [(option.visits, option.value) for option in analysis.options] == [(0, None)] * 3
+    assert [option.line for option in analysis.options] == [(action,) for action, _ in best_first]
+    spread = np.sqrt(weights["value_norm.variance"] + 1e-6)
+    assert analysis.value == pytest.approx(
+        float(value[0]) * float(spread) + float(weights["value_norm.mean"]), abs=1e-5
+    )
+
+
 # ---- the update ------------------------------------------------------------------------------------------------------
 
 

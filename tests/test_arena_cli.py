@@ -95,10 +95,13 @@ def test_a_launched_run_can_be_read_played_and_gone_on_with(arena: Arena, home: 
 def test_match_between_scripted_players(arena: Arena) -> None:
     words = ("match", "mcts:30", "random", "--game", "tic_tac_toe", "--games", "20")
     first, again = (only_json(arena(*words, "--json")) for _ in range(2))
+    (searching, guessing), _ = first.pop("ms_per_move"), again.pop("ms_per_move")
+    assert searching > guessing > 0
     assert first == again
     assert first["score"] > 0.7
     spoken = arena(*words)
     assert f"score {first['score']:.3f}, 95% interval" in spoken.out
+    assert " ms a move\n" in spoken.out
 
 
 def test_games_as_json(arena: Arena) -> None:
@@ -135,13 +138,52 @@ def test_play_through_a_pipe(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "arena.cli", "play", "tic_tac_toe", "--against", "runs/ttt:main@1"],
         cwd=home,
-        input="4\nhint\nquit\n",
+        input="4\nhint\nhint 50\nquit\n",
         capture_output=True,
         text=True,
         check=True,
     )
     assert "runs/ttt:main@1 plays" in done.stdout
     assert "would play" in done.stdout
+    table = done.stdout.partition("  move  prior\n")[2].splitlines()[:7]
+    assert sum(float(line.split()[1].rstrip("%")) for line in table) == pytest.approx(100, abs=0.5)
+    assert "runs/ttt:main@1?simulations=50: ppo has no play setting 'simulations'" in done.stdout
+
+
+def types(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Let a person at the terminal type `lines`, and leave."""
+    left = iter(lines)
+
+    def line(prompt: str) -> str:
+        for typed in left:
+            return typed
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", line)
+
+
+def test_play_with_simulations(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    types(monkeypatch, "hint", "hint 60")
+    said = arena("play", "tic_tac_toe", "--against", "mcts:3", "--simulations", "40")
+    first, second = said.out.split("  move  visits  value  line\n")[1:]
+    for table, simulations in ((first, 40), (second, 60)):
+        rows = table.splitlines()
+        assert 0.8 * simulations < sum(int(row.split()[1]) for row in rows[:8]) <= simulations - 1
+        assert rows[8] == "  and 1 more"
+        assert max(len(row) for row in rows) <= 80
+
+
+def test_play_at_a_temperature(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 0 the reply does not depend on the luck; at 1,000 it does."""
+    replies: dict[str, set[str]] = {"0": set(), "1000": set()}
+    for temperature, seen in replies.items():
+        for seed in ("1", "2", "3"):
+            types(monkeypatch, "4")
+            against = ("--against", "runs/ttt:main@1?temperature=1")
+            said = arena("play", *against, "--temperature", temperature, "--seed", seed)
+            seen.add(said.out.partition(" plays ")[2].split()[0])
+    assert len(replies["0"]) == 1
+    assert len(replies["1000"]) > 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +210,7 @@ def test_play_through_a_pipe(home: Path) -> None:
         ("match mcts:5 random --game openspiel/kuhn_poker", "cannot play openspiel/kuhn_poker"),
         ("match mcts:99999999999 random --game tic_tac_toe", "at most 1,000,000 simulations"),
         ("match random greedy --game rock_paper_scissors", "its seats act at once"),
-        ("match random?x=1 greedy --game tic_tac_toe", "takes no settings"),
+        ("match random?x=1 greedy --game tic_tac_toe", "random takes no settings, but was given x=1."),
         ("match random greedy --game tic_tac_toe --games 0", "--games"),
         ("match random greedy --game tic_tac_toe --opening -1", "--opening"),
         ("match runs/ttt random", "name a player of it, as in runs/ttt:main"),
@@ -180,6 +222,13 @@ def test_play_through_a_pipe(home: Path) -> None:
         ("check openspiel/go?bord_size=9", "Did you mean 'board_size'?"),
         ("check tic_tac_toe --games 0", "--games"),
         ("play tic_tac_toe --seat 2", "seats 0 to 1"),
+        ("play tic_tac_toe --simulations 50", "random takes no settings, but was given simulations=50. mcts:50 is one"),
+        (
+            "play --against runs/ttt:main --simulations 50",
+            "runs/ttt:main?simulations=50: ppo has no play setting 'simulations'",
+        ),
+        ("play tic_tac_toe --simulations 0", "--simulations"),
+        ("play --against runs/ttt:main --temperature -1", "--temperature"),
         ("play tic_tac_to", "Did you mean 'tic_tac_toe'?"),
         ("games openspeil", "Did you mean 'openspiel'?"),
         ("check openspiel/kuhn_pocker", "Did you mean 'kuhn_poker'?"),

@@ -20,7 +20,7 @@ import ray
 
 import games
 from arena import checkpoints, cluster, strict
-from arena.backend import Event, Lost, Played
+from arena.backend import Event, Learned, Lost, Played
 from arena.cluster import ActorLost, ClusterError, RayBackend
 from arena.config import RunConfig
 from arena.contest import contest
@@ -29,6 +29,7 @@ from arena.players import load
 from arena.progress import Quiet, Status
 from arena.rollout import Order
 from arena.run import Run, create, look, reopen
+from arena.serving import InferenceLost
 from arena.tracking import open_tracker
 from arena.train import Training
 from games import Game
@@ -83,10 +84,19 @@ def config_of(game: str = "tic_tac_toe", *overrides: str) -> RunConfig:
         "rollout": {"workers": 1, "rows": 32},
         "rating": {"games": 20, "every": 3, "final": 2},
         "stop": {"decisions": 1000},
-        "cluster": {"rollout": {"cpus": 0}, "learner": {"cpus": 0}},
+        "cluster": {"rollout": {"cpus": 0}, "learner": {"cpus": 0}, "inference": {"cpus": 0}},
         "tracking": {"wandb": "disabled"},
     }
     return strict.parse(RunConfig, mapping, overrides)
+
+
+def central_config_of(*overrides: str) -> RunConfig:
+    """AlphaZero, evaluated in one actor for all."""
+    agent = {"kind": "alphazero", "batch": 256, "minibatch": 64, "inference": "torch"}
+    agent |= {"network": {"kind": "mlp", "width": 16, "layers": 1}, "search": {"simulations": 4}}
+    mapping = config_of().model_dump()
+    mapping["league"] = {"learners": {"main": {"agent": agent, "snapshot": {"every": 256}}}}
+    return strict.parse(RunConfig, mapping, ("rollout.inference=gpu", *overrides))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +129,8 @@ def backend_of(session: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     yield make
     for backend in made:
-        for actor in [*backend._actors(), *backend._learners.values()]:
+        central = [backend._inference.actor] if backend._inference else []
+        for actor in [*backend._actors(), *backend._learners.values(), *central]:
             ray.kill(actor)
 
 
@@ -238,6 +249,52 @@ def test_a_game_that_cannot_be_made_there_shows_its_own_error(
         backend.fetch(backend.weights("main"))
 
 
+def test_an_inference_actor_that_dies_is_replaced(backend_of: Callable[..., RayBackend]) -> None:
+    said: list[str] = []
+    backend = backend_of(central_config_of("rollout.restarts=1"), said.append)
+    assert "there is one" not in said[0]
+    assert "the run is on the CPU" in said.pop()
+    inference = backend._inference
+    assert inference is not None
+    [worker] = [w for w in backend._workers if w.pool == "train"]
+    backend.submit("train", order_of(1, 64))
+    [played] = events_of(backend)
+    assert isinstance(played, Played)
+    assert played.batch.evaluated > 64 * 4, "Each decision has simulations."
+    assert 0 < played.batch.seconds["network"] < played.batch.seconds["policy"]
+    backend.publish("main", backend.weights("main"), 41)
+    playing, old = pid_of(worker.actor), pid_of(inference.actor)
+
+    backend.submit("train", order_of(2, 10**9))
+    backend.submit("train", order_of(3))
+    os.kill(old, signal.SIGKILL)
+    lost = events_of(backend, 2)
+    assert [(type(event), event.order.matches[0].id) for event in lost if not isinstance(event, Learned)] == [
+        (Lost, 2),
+        (Lost, 3),
+    ]
+    assert said == ["The inference actor died (it crashed, was killed, or had no memory left); a new one takes over."]
+
+    backend.submit("train", order_of(4, 64))
+    [played] = events_of(backend)
+    assert isinstance(played, Played)
+    assert pid_of(inference.actor) != old
+    assert pid_of(worker.actor) == playing, "It waited for an answer, and plays on."
+    assert set(ray.get(played.trajectories)["main"].version.tolist()) == {41}
+    assert {result.match for result in played.batch.results} == {4}, "The games of lost orders are gone."
+
+    backend._replace_inference(InferenceLost(1, "it was ill", begun=True))
+    backend._replace_inference(InferenceLost(1, "it was ill", begun=True))  # another rollout actor says so too
+    assert len(said) == 2
+    with pytest.raises(
+        ActorLost, match=r"died 2 times in a row.*it was ill.*--resume rollout.inference=local"
+    ) as ended:
+        backend._replace_inference(InferenceLost(2, "it was ill", begun=True))
+    assert ended.value.exit_code == 1
+    with pytest.raises(ActorLost, match="no such device"):
+        backend._replace_inference(InferenceLost(2, "no such device", begun=False))
+
+
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +366,26 @@ def test_a_run_outlives_its_actors(backend_of: Callable[..., RayBackend], tmp_pa
 
     learned = load(f"{tmp_path}/run:{newest.id}")
     assert contest(learned, load("random", "tic_tac_toe"), 400, opening=0, seed=1).score > 0.7
+
+
+def test_a_run_is_evaluated_in_one_actor(backend_of: Callable[..., RayBackend], tmp_path: Path) -> None:
+    config = central_config_of("rating.every=1", "rating.games=4", "rating.final=1", "stop.decisions=512")
+    with create(tmp_path / "run", config, "test") as run:
+        backend = backend_of(config)
+        with running(run, backend, Saboteur({})) as training:
+            training.begin()
+            assert "decisions" in training.loop()
+            training.finish()
+        assert training.updates >= 2
+        assert training.lost == 0
+        check_ledger(run, training)
+        snapshots = training.league.snapshots("main")
+    assert len(snapshots) >= 2, "They have played rating games, by networks of their own."
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics/metrics.jsonl").read_text().splitlines()]
+    for line in (line for line in lines if "main/surprise" in line):
+        assert 0 < line["time/rollout/network"] < line["time/rollout/policy"]
+        assert 0 < line["time/rollout/network_share"] < 1
+        assert 1 <= line["time/rollout/network_batch"] <= 96, "Rows of the rollout actor, and of the rater."
 
 
 @pytest.mark.slow

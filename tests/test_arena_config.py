@@ -8,6 +8,7 @@ import games
 from arena import strict
 from arena.config import RatingSettings, RunConfig, run_folder, unsupported
 from arena.strict import ConfigError
+from leagues.gate import GateRule
 
 LEAST: dict[str, Any] = {
     "game": "tic_tac_toe",
@@ -75,6 +76,10 @@ def test_what_is_dumped_reads_back(tmp_path: Path) -> None:
         ("rollout.workers=-1", "rollout.workers = -1"),
         ("cluster.learner.gpus=-1", "cluster.learner.gpus = -1"),
         ("most_failed=1", "most_failed = 1: should be less than 1"),
+        ("best.games=7", "best.*: `games` of a match come in pairs: give an even number of at least 2, not 7"),
+        ("best.alpha=0.5", "best.*: `alpha` is the chance of an error"),
+        ("best.elo1=-1", "best.*: `elo0` must be below `elo1`"),
+        ("best.most=10", r"best.*: `most` \(10\) must be at least the `games` of one match \(40\)"),
         ("device=tpu", "device = 'tpu': should be 'auto', 'cpu' or 'cuda'"),
     ],
 )
@@ -97,6 +102,8 @@ def test_all_problems_are_told_at_once() -> None:
         ),
         ("rock_paper_scissors", ["league.fixed=[greedy]"], "league.fixed: greedy cannot play rock_paper_scissors"),
         ("tic_tac_toe", ["rating.games=5"], "rating.games: 5 games cannot be shared evenly among 2 teams"),
+        ("gymnasium/CartPole-v1", ["best.enabled=true"], "best.enabled: gymnasium/CartPole-v1 has no two sides that"),
+        ("openspiel/kuhn_poker?players=3", ["best.enabled=true", "rating.games=3"], "has no two sides that compete"),
         ("tic_tac_toe", ["rating.anchor=greedy"], "rating.anchor: the league has no frozen member 'greedy'"),
         ("tic_tac_toe", ["rating.anchor=main"], "Did you mean 'main@1'?"),
         ("tic_tac_toe", ["rating.anchor=man@1"], "Did you mean 'main@1'?"),
@@ -111,6 +118,13 @@ def test_what_does_not_go_with_the_game_is_named(game: str, overrides: list[str]
 def test_a_frozen_member_may_be_the_anchor(anchor: str) -> None:
     config = config_of(f"rating.anchor='{anchor}'", "league.fixed=['mcts:10']")
     assert unsupported(config, games.make("tic_tac_toe").spec) == []
+
+
+def test_the_best_is_only_sought_where_it_is_asked_for() -> None:
+    assert not config_of().best.enabled
+    config = config_of("best.enabled=true", "best.elo1=20", "best.games=30", "best.most=300")
+    assert unsupported(config, games.make("tic_tac_toe").spec) == []
+    assert config.best.rule() == GateRule(0.0, 20.0, 0.05, 0.05, 30, 300)
 
 
 def test_openings_vary_the_games_that_would_repeat() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from test_arena_rollout import Dicer, Duel, Players, Trek, Wreck, solo
 
+from agents.core import Choice, Context
 from arena.contest import Contest, contest
 from arena.elo import pair_score_interval, score_interval
 from arena.players import Loaded
-from games import lift
+from games import Decisions, Keys, lift
 from games.names import UserError
 from leagues.core import Match
 
@@ -121,5 +122,28 @@ def test_games_that_cannot_be_shared_are_refused(game: type[Trek], games: int, t
 def test_the_numbers_as_json() -> None:
     got = contest(*loaded(Duel, "a", "b"), 10, opening=0, seed=1)
     told = json.loads(json.dumps(got.to_dict()))
-    assert list(told) == ["games", "wins", "draws", "losses", "score", "low", "high", "void"]
+    assert list(told) == ["games", "wins", "draws", "losses", "score", "low", "high", "void", "ms_per_move"]
     assert Contest(**told) == got
+
+
+def test_milliseconds_a_move_are_those_of_each_player(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that a's choices move on by 6 ms and b's by 2 ms for each decision; random openings cost nothing."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr("arena.rollout.perf_counter", lambda: clock["now"])
+
+    class Slow(Dicer):
+        def __init__(self, salt: int, each: float) -> None:
+            super().__init__(salt)
+            self.each = each
+
+        def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
+            clock["now"] += self.each * int(decisions.active.sum())
+            return super().act(decisions, context, keys)
+
+    a, b = (Loaded(name, lift(Duel), Slow(0, each)) for name, each in (("a", 0.006), ("b", 0.002)))
+    assert contest(a, b, 20, opening=2, seed=7).ms_per_move == pytest.approx((6, 2))
+
+
+def test_a_player_that_never_chooses_has_no_time() -> None:
+    got = contest(*loaded(Duel, "a", "b"), 4, opening=Duel.spec.longest, seed=7)
+    assert got.ms_per_move == (None, None)

@@ -2,13 +2,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from arena.elo import fit, tally
-from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, text, to_dict
+from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, text, to_dict, with_thinking
 from games.keys import generator
 from leagues.core import Match, Result
 
@@ -110,7 +111,7 @@ def test_without_opponents_it_ranks_by_mean_return():
     assert found.rows[0].superiority > 0.99
     assert found.rows[3].high == math.inf
     assert "mean return" in printed(text(found))
-    assert "no opponent" in printed(text(found))
+    assert "no opponent" in " ".join(printed(text(found)).split())
 
 
 def test_a_dictionary_survives_json():
@@ -137,6 +138,49 @@ def test_a_table_shows_every_player_and_what_the_numbers_mean():
         assert f"{row.low:.0f} … {row.high:.0f}" in line
     assert "Elo above random" in shown
     assert "Elo above the mean" in printed(text(rated(anchor=None)))
+
+
+def test_milliseconds_a_move_stand_beside_elo():
+    times = {"main@2": (4000, 1.0), "random": (8000, 0.05), "main@1": (0, 0.0), "gone": (5, 5.0)}
+    for found in (rated(), averaged()):
+        assert "ms/move" not in printed(text(found)), "nothing is known of it"
+        assert [player["ms_per_move"] for player in to_dict(found)["players"]] == [None] * len(found.rows)
+    found = with_thinking(rated(), times)
+    assert {row.id: row.thinking for row in found.rows} == {"main@2": 0.25, "main@1": None, "random": 0.00625}
+    assert [replace(row, thinking=None) for row in found.rows] == list(rated().rows)
+    shown = printed(text(found))
+    assert "ms/move: time to choose a move, shared among the games of a batch." in " ".join(shown.split())
+    for name, cell in (("main@2", "0.25"), ("random", "0.00625")):
+        (line,) = (line for line in shown.splitlines() if name in line.split()[:2])
+        assert cell in line.split()
+    told = to_dict(found)
+    assert {player["id"]: player["ms_per_move"] for player in told["players"]}["main@2"] == 0.25
+    assert to_dict(found, times=False) == to_dict(rated(), times=False)
+    assert "ms_per_move" not in to_dict(found, times=False)["players"][0]
+    assert "20" in printed(text(with_thinking(averaged(), {"main@3": (50, 1.0)}))).split()
+
+
+def test_the_best_has_a_star():
+    shown = printed(text(replace(rated(), best="main@1")))
+    assert [line.split()[1] for line in shown.splitlines() if "*" in line.split()[:3]] == ["main@1"]
+    assert "*: the best by gate matches." in " ".join(shown.split())
+    assert to_dict(replace(rated(), best="main@1"))["best"] == "main@1"
+    for none in (rated(), replace(rated(), best="main@9")):  # it may have played no rating game yet
+        assert "*" not in printed(text(none))
+    assert to_dict(rated())["best"] is None
+
+
+def test_a_table_fits_80_columns():
+    found = with_thinking(replace(rated(), best="main@2"), {"main@2": (7, 0.123456), "random": (9, 1e-5)})
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(text(found))
+    for row in found.rows:
+        (line,) = (line for line in capture.get().splitlines() if row.id in line.split()[:2])
+        cells = [f"{row.low:.0f} … {row.high:.0f}", str(row.games), f"{row.score:.1%}"]
+        cells += [f"{row.thinking:.3g}"] if row.thinking else []
+        cells += [f"{row.superiority:.1%}"] if row.superiority else []
+        assert all(cell in line for cell in cells)
 
 
 def test_names_are_not_read_as_markup():

@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import games
-from agents.core import Choice, Context, Policy
+from agents.core import Analysis, Choice, Context, Option, Policy
+from agents.mcts import MCTS
 from agents.scripted import Random
 from arena.match import Table
-from arena.play import PlayedGame, find_move, in_words, play
+from arena.play import COMMANDS, PlayedGame, play
+from arena.words import find_move, in_words, spell, value_in_words
 from games import Decisions, Game, GameError, GameSpec, Keys
+from games.names import UserError
+from games.rock_paper_scissors import RockPaperScissors
 
 
 class Lowest:
@@ -168,6 +172,269 @@ def test_a_hint_is_what_the_opponent_would_play_in_ones_place() -> None:
     result, person = played(tic_tac_toe(), [None, Lowest()], "8", "hint", "hint", names=("ann", "low"))
     assert person.since(1) == person.since(2) == "low would play 1 in your place.\n"
     assert result.moves.tolist() == [[8], [0]]
+
+
+class Sage(Lowest):
+    """Lowest, who can say what it thinks: always the same."""
+
+    def __init__(self, value: float, *options: Option) -> None:
+        self.analysis = Analysis(value, options)
+        self.asked: list[tuple[int, list[int]]] = []  # seat, legal actions
+
+    def analyse(self, decisions: Decisions, context: Context, keys: Keys) -> Analysis:
+        assert decisions.active.shape == (1, 1)
+        self.asked.append((int(decisions.seat[0, 0]), np.flatnonzero(decisions.legal[0, 0]).tolist()))
+        return self.analysis
+
+
+def hint(game: Game, options: Sequence[Option], *lines: str, value: float = 0.0, width: int = 80) -> list[str]:
+    """The lines of a hint by a sage on the last seat, after the person's other `lines`."""
+    person = Person(*lines, "hint", width=width)
+    players = [None] * (game.spec.seats - 1) + [Sage(value, *options)]
+    names = [f"p{seat}" for seat in range(len(players))]
+    play(game, players, 3, console=person.console, ask=person.ask, names=names)
+    return person.since(len(lines)).rstrip().splitlines()
+
+
+def test_a_hint_shows_what_the_adviser_thinks() -> None:
+    options = (
+        Option(4, prior=0.5, visits=1070, value=0.625, line=(4, 2, 6)),
+        Option(2, prior=0.496, visits=30, value=-1.0, line=(2, 1)),
+        Option(7, prior=0.004),
+    )
+    assert hint(tic_tac_toe(), options, "8", value=0.5) == [
+        "p1 would play 1 in your place.",
+        "Expected return for you: 0.50, a chance to win of 75% (a draw is half a win).",
+        "  move  visits  prior  value  line",
+        "  4       1070  50.0%   0.62  4 2 6",
+        "  2         30  49.6%  -1.00  2 1",
+        "  7          0   0.4%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([Option(4, 0.75), Option(2, 0.25)], ["  move  prior", "  4     75.0%", "  2     25.0%"]),
+        ([Option(4, 0.5, visits=3), Option(2, 0.5)], ["  move  visits", "  4          3", "  2          0"]),
+        ([Option(4, 0.5, value=2e-4), Option(2, 0.5)], ["  move  value", "  4      0.00", "  2"]),
+        ([Option(4, 0.5, line=(4, 0)), Option(2, 0.5)], ["  move  line", "  4     4 0", "  2"]),
+        ([Option(4, 0.5, line=(4,)), Option(2, 0.5, line=(2,))], []),
+        ([Option(4, 1.0, value=-1e-4)], ["  move  value", "  4      0.00"]),
+    ],
+)
+def test_columns_that_tell_nothing_are_left_out(options: list[Option], shown: list[str]) -> None:
+    assert hint(tic_tac_toe(), options)[2:] == shown
+
+
+def test_the_best_options_are_shown_and_the_others_counted() -> None:
+    options = [Option(action, prior=(9 - action) / 45) for action in range(9)]
+    assert [line.split()[0] for line in hint(tic_tac_toe(), options[:8])[3:]] == list("01234567")
+    assert hint(tic_tac_toe(), options)[3:] == [*hint(tic_tac_toe(), options[:8])[3:], "  and 1 more"]
+
+
+def test_a_line_ends_with_the_game_and_before_an_illegal_move() -> None:
+    options = [Option(0, 0.5, line=(0, 3, 1, 4, 2, 5, 6)), Option(1, 0.5, line=(1, 1, 2))]
+    assert hint(tic_tac_toe(), options)[2:] == ["  move  line", "  0     0 3 1 4 2", "  1     1"]
+
+
+class Relay:
+    """Two seats in turn name a number above the last one, by up to 3: in a name are the seat and the number."""
+
+    spec = GameSpec("relay", seats=2, actions=3, observation=(1,), longest=99, payoff="general_sum", searchable=True)
+    word = "n"
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.count, self.mover = 0, 0
+
+    @property
+    def over(self) -> bool:
+        return self.count >= 90
+
+    @property
+    def seats(self) -> Sequence[int]:
+        return (self.mover,)
+
+    def legal(self, seat: int) -> Sequence[int]:
+        return range(3)
+
+    def observe(self, seat: int, out: NDArray[np.float32]) -> None:
+        out[0] = self.count
+
+    def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
+        self.count += actions[0] + 1
+        self.mover = 1 - self.mover
+        return (0, 0)
+
+    def copy(self) -> Relay:
+        twin = type(self)(np.random.default_rng(0))
+        twin.count, twin.mover = self.count, self.mover
+        return twin
+
+    def action_name(self, seat: int, action: int) -> str:
+        assert seat == self.mover
+        return f"{self.word}{seat}:{self.count + action + 1}"
+
+
+def test_moves_of_a_line_have_the_names_that_they_have_there() -> None:
+    assert hint(games.lift(Relay), [Option(2, 0.5, line=(2, 0, 1)), Option(0, 0.5)], "n0:3") == [
+        "p1 would play n0:5 in your place.",
+        "Expected return for you: 0.00.",
+        "  move  line",
+        "  n0:7  n0:7 n1:8 n0:10",
+        "  n0:5",
+    ]
+
+
+class Longwinded(Relay):
+    word = "a number that is announced by seat "
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_lines_are_cut_to_whole_moves_where_the_screen_ends(width: int) -> None:
+    options = [Option(0, 0.6, 5, 0.1, line=(0,) * 80), Option(1, 0.4)]
+    shown = hint(games.lift(Relay), options, width=width)[3]
+    told, dots = shown.split()[4:-1], shown.split()[-1]
+    assert told == [f"n{index % 2}:{index + 1}" for index in range(len(told))]
+    assert dots == "…"
+    assert len(shown) <= width < len(shown) + len(" n0:10"), "as many as there is room for"
+    long = hint(games.lift(Longwinded), options, width=80)[3:]
+    assert long[0] == "  a number that is announ…       5  60.0%   0.10  a number that is announ…"
+
+
+@pytest.mark.parametrize("traits", [{"stochastic": True}, {"perfect_information": False}, {"searchable": False}])
+def test_lines_are_not_told_where_a_copy_would_not_follow_the_game(traits: dict[str, Any]) -> None:
+    class Veiled(Relay):
+        spec = replace(Relay.spec, **traits)
+
+    options = [Option(2, 0.75, line=(2, 0, 1)), Option(0, 0.25)]
+    assert hint(games.lift(Veiled), options)[2:] == ["  move  prior", "  n0:3  75.0%", "  n0:1  25.0%"]
+
+
+def test_lines_are_not_told_where_seats_act_at_once() -> None:
+    class Open(RockPaperScissors):
+        spec = replace(RockPaperScissors.spec, perfect_information=True)
+
+    game = games.lift(Open)
+    assert spell(game, game.start(np.zeros(1, np.uint64)), 0, (1, 0)) == []
+    options = [Option(1, 0.75, line=(1, 0)), Option(0, 0.25)]
+    assert hint(game, options)[2:] == ["  move   prior", "  paper  75.0%", "  rock   25.0%"]
+
+
+VALUE = "Expected return for ann"
+CHANCE = "(a draw is half a win)."
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "earned", "told"),
+    [
+        (GameSpec("g", 2, 2, (1,), 5), 0.42, 0, f"{VALUE}: 0.42, a chance to win of 71% {CHANCE}"),
+        (GameSpec("g", 2, 2, (1,), 5), -1.3, 0, f"{VALUE}: -1.30, a chance to win of 0% {CHANCE}"),
+        (GameSpec("g", 2, 2, (1,), 5), 0.5, -0.5, f"{VALUE} from here on: 0.50, a chance to win of 50% {CHANCE}"),
+        (GameSpec("g", 4, 2, (1,), 5, teams=(0, 1, 0, 1)), 1, 0, f"{VALUE}: 1.00, a chance to win of 100% {CHANCE}"),
+        (GameSpec("g", 2, 2, (1,), 5, bounds=(-9, 9)), -4.125, 0, f"{VALUE}: -4.12."),
+        (GameSpec("g", 3, 2, (1,), 5), 0.5, 0, f"{VALUE}: 0.50."),
+        (GameSpec("g", 2, 2, (1,), 5, payoff="cooperative"), 0.5, 0.5, f"{VALUE} from here on: 0.50."),
+        (GameSpec("g", 2, 2, (1,), 5, payoff="general_sum"), 0.5, 0, f"{VALUE}: 0.50."),
+        (GameSpec("g", 1, 2, (1,), 5), 0.5, 0, f"{VALUE}: 0.50."),
+    ],
+)
+def test_values_in_words(spec: GameSpec, value: float, earned: float, told: str) -> None:
+    assert value_in_words(spec, value, "ann", earned=earned) == told
+
+
+def test_a_value_says_what_it_leaves_out() -> None:
+    game = games.make("rock_paper_scissors", rounds=3)
+    assert hint(game, [], value=0.5)[1] == "Expected return for you: 0.50."
+    assert hint(game, [], "paper", value=0.5)[1] == "Expected return for you from here on: 0.50."
+
+
+def test_hints_come_from_the_first_agent_that_can_say_why() -> None:
+    sage = Sage(1.0, Option(2, 0.75), Option(0, 0.25))
+    _, person = played(games.lift(Auction), [Lowest(), sage, None], "hint", names=("low", "sage", "ann"))
+    assert person.since(0).startswith("sage would play one in your place.\nExpected return for you: 1.00.\n  move ")
+    assert sage.asked == [(2, [0, 1, 2])], "about the person's own decision"
+
+
+def test_a_hint_among_two_people_names_the_one_who_asked() -> None:
+    _, person = played(
+        games.lift(Auction), [None, None, Sage(0.5)], "hint", "one", "hint", names=("ann", "bob", "sage")
+    )
+    assert "Expected return for ann: 0.50." in person.since(0)
+    assert "Expected return for bob: 0.50." in person.since(2)
+
+
+def test_a_hint_with_so_many_simulations() -> None:
+    made: list[int] = []
+
+    def adviser(simulations: int) -> Policy:
+        made.append(simulations)
+        if simulations == 0:
+            raise UserError("0 simulations are none.")
+        return Sage(simulations / 1000, Option(4, 0.5, visits=simulations), Option(2, 0.5))
+
+    person = Person("hint 500", "HINT  7", "hint 0", "hint", "hint x", "hint 5 6", "4", "hint -1")
+    play(tic_tac_toe(), [None, Lowest()], 3, console=person.console, ask=person.ask, names="ab", adviser=adviser)
+    assert made == [500, 7, 0]
+    assert "With 500 simulations it would play 0 in your place.\nExpected return for you: 0.50," in person.since(0)
+    assert "  4        500\n" in person.since(0)
+    assert "  4          7\n" in person.since(1)
+    assert person.since(2) == "0 simulations are none.\n"
+    assert person.since(3) == "b would play 0 in your place.\n"
+    for line in (4, 5, 7):
+        assert "is not a legal move here." in person.since(line)
+
+
+def test_without_an_adviser_hints_have_no_number() -> None:
+    _, person = played(tic_tac_toe(), [None, Lowest()], "hint 500")
+    assert "'hint 500' is not a legal move here." in person.since(0)
+
+
+class Keeping(Lowest):
+    """Leaves in its scratch how often it was asked, and notes that with the seat and the history that it was shown."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[int, int, list[int]]] = []
+
+    def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
+        scratch, history = context.scratch, context.history
+        assert scratch is not None
+        assert history is not None
+        times = scratch["times"] = scratch.get("times", 0) + 1
+        row = int(context.rows[0])
+        self.notes.append((int(decisions.seat[0, 0]), times, history.moves[row, : history.steps[row], 0].tolist()))
+        return super().act(decisions, context, keys)
+
+
+def test_agents_see_the_history_and_keep_their_scratch_until_undo() -> None:
+    keeping = Keeping()
+    played(tic_tac_toe(), [None, keeping], "8", "7", "undo", "4", "5")
+    assert keeping.notes == [(1, 1, [8]), (1, 2, [8, 0, 7]), (1, 1, [8, 0, 4]), (1, 2, [8, 0, 4, 1, 5])]
+
+
+def test_a_hint_starts_afresh_and_leaves_no_trace() -> None:
+    keeping = Keeping()
+    played(tic_tac_toe(), [None, keeping], "8", "hint", "hint", "7")
+    assert keeping.notes == [(1, 1, [8]), (0, 1, [8, 0]), (0, 1, [8, 0]), (1, 2, [8, 0, 7])]
+
+
+def test_one_agent_on_several_seats_keeps_them_apart() -> None:
+    keeping, person = Keeping(), Person()
+    play(games.lift(Auction), [keeping] * 3, 1, console=person.console, ask=person.ask, names="abc")
+    assert keeping.notes == [(0, 1, []), (1, 1, [0]), (2, 1, [0, 0])]
+
+
+@pytest.mark.parametrize("key", range(3))
+def test_a_hint_from_tree_search(key: int) -> None:
+    _, person = played(tic_tac_toe(), [None, MCTS(200)], "4", "hint", key=key)
+    head, *rows = person.since(1).splitlines()[2:]
+    assert head.split() == ["move", "visits", "value", "line"], "all priors are the same"
+    visits = [int(row.split()[1]) for row in rows]
+    assert len(rows) == 7
+    assert sum(visits) == 200
+    assert visits == sorted(visits, reverse=True)
+    assert all(row.split()[0] == row.split()[3] for row in rows)
+    assert f"would play {rows[0].split()[0]} in your place." in person.since(1)
 
 
 def test_undo_restores_what_agents_remember() -> None:
@@ -519,7 +786,7 @@ def test_random_agents_are_the_same_in_every_line_of_play() -> None:
     ],
 )
 def test_moves_are_found(typed: str, moves: tuple[str, ...], found: int | str) -> None:
-    answer = find_move(typed, moves)
+    answer = find_move(typed, moves, COMMANDS)
     assert answer == found if isinstance(found, int) else isinstance(answer, str) and found in answer
 
 

@@ -20,7 +20,7 @@ from agents.scripted import Greedy, Random
 from arena import checkpoints
 from arena.files import DamagedFile
 from arena.match import Table
-from arena.players import Loaded, PlayerError, game_of, load
+from arena.players import Loaded, PlayerError, game_of, load, with_settings
 from arena.run import RunError
 from games.keys import mix
 from games.names import UserError
@@ -104,8 +104,48 @@ def test_settings_after_a_question_mark() -> None:
     ):
         with pytest.raises(PlayerError, match=re.escape(message)):
             load(f"{RUN}:main?{settings}")
-    with pytest.raises(PlayerError, match="random takes no settings after a question mark"):
+    with pytest.raises(PlayerError, match="random takes no settings, but was given temperature=1"):
         load("random?temperature=1", "tic_tac_toe")
+
+
+def test_settings_overrule_those_of_a_reference() -> None:
+    for reference, settings, expected in (
+        ("mcts:9", {}, "mcts:9"),
+        ("a:b", {"simulations": 9}, "a:b?simulations=9"),
+        ("a:b?temperature=0.5", {"simulations": 9}, "a:b?temperature=0.5&simulations=9"),
+        ("a:b?temperature=2&simulations=1", {"temperature": 0.25}, "a:b?temperature=0.25&simulations=1"),
+    ):
+        assert with_settings(reference, settings) == expected
+    with pytest.raises(PlayerError, match="'hot' after the question mark should read key=value"):
+        with_settings("a:b?hot", {"simulations": 9})
+    reference = with_settings(f"{RUN}:main?temperature=2.5", {"temperature": 1e-7})
+    assert isinstance(policy := load(reference).policy, PPOPolicy)
+    assert policy.temperature == 1e-7
+
+
+@pytest.mark.parametrize("reference", ["mcts:12?simulations=50", "mcts?simulations=50", "mcts:50"])
+def test_simulations_of_tree_search(reference: str) -> None:
+    assert isinstance(policy := load(reference, "tic_tac_toe").policy, MCTS)
+    assert policy.simulations == 50
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (f"{RUN}:main?simulations=50", f"{RUN}:main?simulations=50: ppo has no play setting 'simulations'"),
+        (
+            "greedy?simulations=50",
+            "greedy takes no settings, but was given simulations=50. mcts:50 is one that searches",
+        ),
+        ("random?temperature=2&simulations=5", "was given temperature=2&simulations=5. mcts:5 is one that searches."),
+        ("mcts:12?simulations=50&temperature=1", "mcts:50 takes no settings, but was given temperature=1."),
+        ("mcts:12?simulations=lots", "'mcts:lots' needs its number of simulations"),
+        ("mcts:12?simulations=0", "at least 1 simulation"),
+    ],
+)
+def test_who_takes_no_simulations_says_so(reference: str, message: str) -> None:
+    with pytest.raises(PlayerError, match=re.escape(message)):
+        load(reference, "connect_four")
 
 
 @pytest.mark.parametrize(

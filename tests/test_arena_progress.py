@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,17 @@ def test_a_picture_holds_everything() -> None:
         "against score games ladder Elo interval metric now",
         "random 98.5% 1,400 main@4 1312 [1280, 1345] loss 0.1235",
         "main@3 – 0 random 0 [-40, 40] kl nan",
+    ]
+
+
+def test_a_picture_shows_milliseconds_a_move_and_the_best() -> None:
+    console = terminal()
+    console.print(picture(replace(STATUS, thinking={"main@4": 12.3456, "main@3": 1.0}, best="main@4", metrics={})))
+    _, *rows = (" ".join(row.split()) for row in text(console).splitlines())
+    assert rows == [
+        "against score games ladder Elo interval ms/move",
+        "random 98.5% 1,400 main@4 * 1312 [1280, 1345] 12.3",
+        "main@3 – 0 random 0 [-40, 40]",
     ]
 
 

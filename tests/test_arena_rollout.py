@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from test_arena_recorder import Story, games_of
 
+import arena.rollout
 from agents.core import Choice, Context, Policy
 from arena.rollout import Batch, Order, Rollout
 from games import NO_ACTION, Decisions, GameSpec, Keys, lift
@@ -405,6 +406,47 @@ def test_the_moves_of_a_game_do_not_depend_on_its_company() -> None:
     for alone, few, many in zip(*by_rows, strict=True):
         assert same(alone, few)
         assert same(alone, many)
+
+
+def test_thinking_is_timed_for_each_player_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a clock that moves only while somebody chooses: `ann` takes 1 second a call, `bob` 3, at first 100 more."""
+    now = [0.0]
+
+    @dataclass
+    class Slow(Counting):
+        made: list[int] = field(default_factory=list)  # decisions of each call
+
+        def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
+            now[0] += 1.0 + 2.0 * self.salt + (0 if self.made else 100)
+            self.made.append(int(decisions.active.sum()))
+            return super().act(decisions, context, keys)
+
+    monkeypatch.setattr(arena.rollout, "perf_counter", lambda: now[0])
+    for game in (Duel, Crowd):
+        players = Players.of("ann", "bob", kind=Slow)
+        checked = Checked(game, players, rows=4)
+        told = dict.fromkeys(players.policies, 0)
+        for number in range(2):
+            lineup = ("ann", "bob", "bob")[: game.spec.seats]
+            match = Match(number, lineup, "rate", seed=6 + number, games=10, opening=1, paired=True)
+            batch = checked.run(Order((match,)))
+            stories = [solo(game, players, match, result.game).stories for result in batch.results]
+            assert set(batch.thinking) == {"ann", "bob"}
+            for name, seconds in (("ann", 1.0), ("bob", 3.0)):
+                policy = players.policies[name]
+                assert isinstance(policy, Slow)
+                made, told[name] = policy.made[told[name] :], len(policy.made)
+                assert sum(made) == sum(len(of[name].decisions) for of in stories)
+                timed = made if number else made[1:]  # the first call of all is its warm-up
+                assert batch.thinking[name] == (sum(timed), len(timed) * seconds)
+
+
+def test_thinking_counts_the_seats_that_are_asked_in_one_call() -> None:
+    rollout, match = Rollout(lift(Crowd), Players.of("ann"), 3), Match(0, ("ann",) * 3, "rate", seed=5, games=9)
+    rollout.run(Order((match,)))
+    again = Match(1, ("ann",) * 3, "rate", seed=7, games=9)
+    stories = [solo(Crowd, Players.of("ann"), again, number).stories["ann"] for number in range(9)]
+    assert rollout.run(Order((again,))).thinking["ann"][0] == sum(len(story.decisions) for story in stories)
 
 
 # ---- broken environments -------------------------------------------------------------------------------------------

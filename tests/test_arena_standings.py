@@ -12,18 +12,23 @@ from test_arena_train import config
 
 import games
 from arena import files
+from arena.ladder import to_dict
 from arena.run import Run, create
-from arena.standings import standings, track, write_pictures
+from arena.standings import best, standings, track, write_pictures
 from arena.tracking import Null
-from leagues.core import Match, Player, Result
+from leagues.core import Match, Player, Result, Thinking
 
 
 @dataclass
 class Told(Null):
-    """A tracker that keeps tables and pictures."""
+    """A tracker that keeps what it is told."""
 
     tables: list[Any] = field(default_factory=list)
     pictures: list[Any] = field(default_factory=list)
+    metrics: list[Any] = field(default_factory=list)
+
+    def log(self, step: int, metrics: Any) -> None:
+        self.metrics.append((step, metrics))
 
     def table(self, name: str, columns: Any, rows: Any, step: int) -> None:
         self.tables.append((name, columns, rows, step))
@@ -82,6 +87,43 @@ def test_the_pictures_are_drawn_and_tracked(tmp_path: Path) -> None:
     assert rows[1][1:] == [0, 0, 0, 20]
     told = files.read_json(tmp_path / "run" / "ladder.json")
     assert [row["id"] for row in told["players"]] == ["main@1", "random"]
+
+
+def test_thinking_is_shown_and_tracked_but_not_in_what_the_games_make(tmp_path: Path) -> None:
+    with create(tmp_path / "run", config(), "test") as run:
+        enter(run, "random", "main@1")
+        play(run, 0, ("main@1", "random"), "rate", WINS)
+        before = to_dict(standings(run), times=False)
+        run.ledger.append([], [Thinking(0, "main@1", 200, 0.5), Thinking(0, "main", 10, 1.0)])
+        standing = standings(run)
+        tracker = Told()
+        track(tracker, standing, write_pictures(run, standing), 9)
+    assert {row.id: row.thinking for row in standing.rows} == {"main@1": 2.5, "random": None}
+    assert tracker.metrics == [(9, {"time/ms_per_move/main@1": 2.5})]
+    assert files.read_json(tmp_path / "run" / "ladder.json") == before
+
+
+def test_the_best_is_that_of_the_gate_matches(tmp_path: Path) -> None:
+    gated = {"enabled": True, "games": 20}
+    with create(tmp_path / "on", config(best=gated), "test") as run:
+        enter(run, "random")
+        assert best(run) is None
+        enter(run, "main@1", "main@2", "main@3")
+        assert best(run) == "main@1", "until another beats it"
+        play(run, 0, ("main@3", "random"), "rate", WINS)
+        play(run, 1, ("main@2", "random"), "rate", WINS[::-1])
+        assert standings(run).rows[0].id == "main@3"
+        assert standings(run).best == "main@1"
+        elo = [(row.id, row.rating) for row in standings(run).rows]
+        play(run, 2, ("main@2", "main@1"), "gate", WINS)
+        assert standings(run).best == "main@2"
+        assert [(row.id, row.rating) for row in standings(run).rows] == elo, "gate games are no rating games"
+    with create(tmp_path / "off", config(best=gated | {"enabled": False}), "test") as run:
+        enter(run, "random", "main@1", "main@2")
+        play(run, 0, ("main@1", "random"), "rate", WINS)
+        assert standings(run).best is None
+        play(run, 1, ("main@2", "main@1"), "gate", WINS)
+        assert best(run) == "main@2", "what was found before it was turned off"
 
 
 def test_in_a_game_of_one_team_the_mean_return_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,12 +23,15 @@ from arena.backend import InProcess, Played
 from arena.config import RunConfig
 from arena.interrupts import Interrupts
 from arena.launch import launch
+from arena.players import load
 from arena.progress import Quiet, Status
-from arena.run import RunError, create, reopen
+from arena.run import RunError, create, look, reopen
+from arena.standings import best
 from arena.store import PlayerStore
 from arena.tracking import Null
 from arena.train import MOST_AHEAD, Training
 from games.tic_tac_toe import TicTacToe
+from leagues.gate import Verdict
 
 AGENT = {"kind": "ppo", "network": {"kind": "mlp", "width": 8, "layers": 1}, "batch": 60, "minibatch": 60, "epochs": 1}
 
@@ -240,6 +243,147 @@ def test_rating_matches_are_played_on_the_way_and_at_the_end(tmp_path: Path) -> 
         assert (tmp_path / "run" / "ladder.json").is_file()
         matches = {match.id: match for _, match, _ in made.run.ledger.results({"rate"})}
         assert all(match.paired and match.opening == 1 and match.games == 4 for match in matches.values())
+
+
+# ---- who is the best -----------------------------------------------------------------------------------------------
+
+QUICK = {"kind": "ppo", "network": {"kind": "mlp", "width": 32, "layers": 1}, "batch": 500, "minibatch": 125}
+GATED: dict[str, Any] = {
+    "league": {"learners": {"main": learner(agent=QUICK | {"learning_rate": 4e-3}, snapshot={"every": 2000})}},
+    "rollout": {"workers": 0, "rows": 32, "matches": 4},
+    "rating": {"every": 2, "games": 4, "final": 3, "rows": 32, "opening": 1},
+    "best": {"enabled": True, "elo1": 80, "games": 40, "most": 160},
+    "stop": {"decisions": 12_000},
+}
+
+
+def facts(made: Training) -> dict[str, Any]:
+    """What the ledger and the gate came to, but for times."""
+    ledger = made.run.ledger
+    assert made.gate is not None
+    return {
+        "results": {(r.match, r.game): (match, r.returns) for _, match, r in ledger.results()},
+        "players": ledger.players(),
+        "timed": set(ledger.thinking()),
+        "verdicts": made.gate.verdicts,
+        "best": made.gate.best,
+    }
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A run whose newest snapshots challenge the best: what it came to, and what was said of it."""
+    folder = tmp_path_factory.mktemp("gated") / "run"
+    with training(config(**GATED), folder) as made:
+        made.loop()
+        on_the_way = {purpose: made.run.ledger.count({purpose}) for purpose in ("gate", "rate")}
+        standing = made.finish()
+        metrics = [line for _, line in made.tracker.metrics]
+        said = made.progress.messages
+        yield {"folder": folder, "made": made, "standing": standing, "metrics": metrics, "said": said} | {
+            "facts": facts(made),
+            "on_the_way": on_the_way,
+            "raters": made.raters,
+        }
+
+
+def test_the_newest_snapshots_challenge_the_best_and_it_moves(gated: dict[str, Any]) -> None:
+    verdicts, standing = gated["facts"]["verdicts"], gated["standing"]
+    moves = [verdict for verdict in verdicts if verdict.moved]
+    assert moves, "a learner that learns beats its first snapshot"
+    assert gated["facts"]["best"] == standing.best == moves[-1].challenger
+    with look(gated["folder"]) as run:
+        assert best(run) == standing.best
+        steps = {name: player.step for name, player in run.ledger.players().items()}
+    loaded, frozen = (load(f"{gated['folder']}:{name}").policy.net.state_dict() for name in ("best", standing.best))  # type: ignore[attr-defined]
+    assert all((loaded[name] == frozen[name]).all() for name in frozen)
+    assert [line["run/best"] for line in gated["metrics"] if "run/best" in line] == [steps[v.challenger] for v in moves]
+    for verdict in verdicts:
+        (text,) = [text for text in gated["said"] if text.endswith(_said(verdict))]
+        assert ("is the best now" in text) == verdict.moved
+    matches = {match.id: match for match, _ in gated["facts"]["results"].values() if match.purpose == "gate"}
+    assert all(match.paired and match.opening == 1 and match.games == 40 for match in matches.values())
+    assert not any("gate" in key for line in gated["metrics"] for key in line)
+
+
+def _said(verdict: Verdict) -> str:
+    score = f"{verdict.challenger} scored {verdict.score:.1%} in {verdict.games} games against it."
+    if verdict.moved:
+        return f"it scored {verdict.score:.1%} in {verdict.games} games against {verdict.best}."
+    return score
+
+
+def test_challenges_take_a_bounded_share_and_are_settled_at_the_end(gated: dict[str, Any]) -> None:
+    updates = gated["made"].updates
+    assert 0 < gated["on_the_way"]["gate"] <= 40 * (updates // 2), "one match each time rating matches are due"
+    assert gated["on_the_way"]["rate"] >= 4 * (updates // 2 - 1), "which are not crowded out"
+    games = sum(match.purpose == "gate" for match, _ in gated["facts"]["results"].values())
+    assert games - gated["on_the_way"]["gate"] <= 2 * 160
+    assert gated["made"].gate.challenge() is None, "the newest had its turn"
+    assert gated["raters"].settled
+
+
+def test_milliseconds_a_move_are_on_the_ladder(gated: dict[str, Any]) -> None:
+    rows, made = gated["standing"].rows, gated["made"]
+    assert {row.id for row in rows} >= {"random", "main@1"}
+    assert all(row.thinking > 0 for row in rows)
+    counted = Counter[str]()
+    for match, _ in gated["facts"]["results"].values():
+        counted.update(match.players if match.purpose != "train" else ())
+    assert gated["facts"]["timed"] == set(counted), "raters' games are timed, training games are not"
+    thinking = made.run.ledger.thinking()
+    assert all(games < thinking[name][0] < 5 * games for name, games in counted.items())
+    assert made.league.rated.games("main@1", "main@2") < made.run.config.best.games, "gate games are in no payoff"
+
+
+@pytest.mark.parametrize("updates", [7, 16])
+def test_a_gated_run_goes_on_bit_for_bit(tmp_path: Path, gated: dict[str, Any], updates: int) -> None:
+    class Stop(Exception):
+        """The run ends where it stands, with results in the ledger that no checkpoint knows of."""
+
+    def stop(status: Status) -> None:
+        if made.updates == updates and made.run.ledger.told > saved[-1]:
+            raise Stop
+
+    with training(config(**GATED), tmp_path / "run") as made:
+        saved, save = [made.run.ledger.told], made.save
+        made.save = lambda: (saved.append(made.run.ledger.told), save())  # type: ignore[method-assign]
+        made.progress.at = stop
+        with pytest.raises(Stop):
+            made.loop()
+        assert made.run.ledger.count({"gate"}, after=saved[-1]), "among them those of a challenge"
+    with training(config(**GATED), tmp_path / "run", resume=True) as made:
+        assert not made.progress.messages, "as it was saved"
+        made.loop()
+        made.finish()
+        assert facts(made) == gated["facts"]
+
+
+def test_one_of_several_learners_has_the_best(tmp_path: Path) -> None:
+    both = {name: learner(agent=QUICK, opponents={"self_play": 0.5, "live": 0.5}) for name in ("main", "rival")}
+    settings = config(**GATED | {"league": {"learners": both}, "stop": {"decisions": 2500}})
+    with training(settings, tmp_path / "run") as made:
+        made.loop()
+        made.finish()
+        assert made.gate is not None
+        assert made.gate.verdicts[0].challenger.startswith("rival@"), "the newest of all"
+        assert made.gate.verdicts[0].best == "main@1"
+
+
+def test_what_is_not_asked_for_changes_nothing(tmp_path: Path) -> None:
+    """Not even what an older checkpoint must be the same in, to be gone on with exactly."""
+    for best_settings in ({}, {"best": {"elo1": 50}}):
+        with training(config(**best_settings), tmp_path / str(len(best_settings))) as made:
+            made.loop()
+            assert made.gate is None
+            assert made.run.ledger.count({"gate"}) == 0
+            exact = made.exactly()
+            assert exact is not None
+            assert set(exact) == {"rollout", "rating"}
+    with training(config(**GATED), tmp_path / "gated") as made:
+        exact = made.exactly()
+        assert exact is not None
+        assert exact["best"]["elo1"] == 80
 
 
 # ---- piles ---------------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class Deal:
 
     spec = GameSpec(
         "deal", seats=2, actions=2, observation=(8,), longest=4, perfect_information=False, stochastic=True,
-        searchable=True,
+        searchable=True, resamples=True,
     )  # fmt: skip
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -96,6 +96,11 @@ class Deal:
 
     def copy(self) -> Deal:
         return copy.deepcopy(self)
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        twin = self.copy()
+        twin.cards[1 - seat] = int(rng.choice([card for card in range(3) if card != self.cards[seat]]))
+        return twin
 
 
 class Duel:
@@ -415,6 +420,63 @@ class CannotCopy(Nim):
         raise TypeError("cannot pickle a socket")
 
 
+class DealsAnew(Deal):
+    """A world in which the seat itself may hold another card."""
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        twin = self.copy()
+        twin.cards = rng.permutation(3)[:2].tolist()
+        return twin
+
+
+class DrawsNothing(Deal):
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        return self.copy()
+
+
+class DrawsUnasked(Deal):
+    """Worlds from a generator that no key feeds."""
+
+    dice = np.random.default_rng(0)
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        return super().resample(seat, self.dice)
+
+
+class DrawsInPlace(Deal):
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        self.cards = super().resample(seat, rng).cards
+        return self.copy()
+
+
+class DrawsADeadEnd(Deal):
+    """Worlds that look right and cannot be played."""
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        twin = super().resample(seat, rng)
+        twin.cards = tuple(twin.cards[:1])  # type: ignore[assignment]
+        return twin
+
+    def observe(self, seat: int, out: Views) -> None:
+        if len(self.cards) == 2 or seat == 0:
+            super().observe(seat, out)
+
+
+class ForgetsTurns(Deal):
+    """Worlds in which the other seat is to act."""
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Deal:
+        twin = super().resample(seat, rng)
+        twin.turned = True
+        return twin
+
+    turned = False
+
+    @property
+    def seats(self) -> Sequence[int]:
+        return tuple(1 - seat if self.turned else seat for seat in super().seats)
+
+
 class Leaks(Deal):
     """Seat 1 is shown the card of seat 0, after the first word was said."""
 
@@ -576,15 +638,42 @@ class TwoViews(Bent):
 
 class OwnMemory(Bent):
     def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
-        return super().decisions(states)
+        return super().decisions(states, out if out is not None and out.blind else None)
 
 
 class LeavesMasks(Bent):
     def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
-        before = False if out is None else out.legal & out.active[:, :, None]
+        before = False if out is None or out.blind else out.legal & out.active[:, :, None]
         given = super().decisions(states, out)
         given.legal |= before
         return given
+
+
+class LazyWhenBlind(Bent):
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        return out if out is not None and out.blind else super().decisions(states, out)
+
+
+class PutsBackwards(Bent):
+    def put(self, states: Any, rows: NDArray[np.int64], other: Any) -> None:
+        super().put(states, rows[::-1], other)
+
+
+class PutsBeside(Bent):
+    """Also the neighbour of a game that is put gives up its turn, where it is not new."""
+
+    def put(self, states: Any, rows: NDArray[np.int64], other: Any) -> None:
+        aged = [board for board in states if board.steps and board not in other]
+        if len(aged) == len(states):
+            states[rows[0] - 1].single.mover ^= 1
+        super().put(states, rows, other)
+
+
+class PutsTimeBack(Bent):
+    def put(self, states: Any, rows: NDArray[np.int64], other: Any) -> None:
+        for board in other:
+            board.steps = 0
+        super().put(states, rows, other)
 
 
 class CannotRestart(Bent):
@@ -709,6 +798,16 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: lift(DelayedFuse), "copies", r"Unlike a game that was never copied: observation of seat \d, cell \(1,\)"),
     (lambda: lift(LazyCopy), "copies", "A copy, changed by a step of its original: observation of seat 0"),
     (lambda: lift(CannotCopy), "copies", "TypeError was raised: cannot pickle a socket"),
+    (LazyWhenBlind, "blind", r"Asked for blind, seat\[0, 0\] is 0, but 1 when .* with observations, at step 1"),
+    (PutsBackwards, "put", "Put into fresh room, unlike its original: "),
+    (PutsBeside, "put", "Disturbed by a game put into another row: seat of slot 0 is"),
+    (lambda: PutsTimeBack(Endless, longest=4), "put", "Put into fresh room, unlike its original: .* at step 4"),
+    (lambda: lift(DealsAnew), "resample", rf"world drawn for seat 0, its view is not the same: game \d {KEY}, step 0"),
+    (lambda: lift(ForgetsTurns), "resample", rf"world drawn for seat 0, who acts is not the same: game 0 {KEY}"),
+    (lambda: lift(DrawsNothing), "resample", r"In \d{3} worlds no other seat ever saw anything else"),
+    (lambda: lift(DrawsUnasked), "resample", r"Drawn again from the same key: view of seat \d, cell \(\d,\), is"),
+    (lambda: lift(DrawsInPlace), "resample", r"Changed by worlds that were drawn from it, and played: view of seat"),
+    (lambda: lift(DrawsADeadEnd), "resample", r"A world that was drawn broke: game \d+ .* deal raised IndexError"),
     (lambda: lift(Lax), "refuses", rf"seat \d may not play action 2, yet step plays it: game \d {KEY}, step \d"),
     (lambda: lift(Leaks), "secrets", r"At step 1 what seat 1 sees settles what only seat 0 should know, in all \d+"),
     (lambda: lift(Speechless), "words", "IndexError was raised: list index out of range"),
@@ -754,6 +853,22 @@ def test_the_games_here_keep_every_promise(name: str) -> None:
     assert report.games == 100
     assert 0 < report.mean_length <= games.make(name).spec.longest
     assert 0 < report.steps_per_s <= report.decisions_per_s
+
+
+@pytest.mark.parametrize("name", ["bargaining", "blackjack", "kuhn_poker?players=3", "leduc_poker", "universal_poker"])
+def test_worlds_of_openspiel_are_what_a_seat_cannot_tell_apart(name: str) -> None:
+    report = kit.check(f"openspiel/{name}", games=GAMES)
+    assert report.passed, kit.text(report)
+    (worlds,) = (check for check in report.checks if check.name == "resample")
+    assert worlds.message.startswith(
+        "Not tested that anything is drawn: no other seat" if name == "blackjack" else "A w"
+    )
+
+
+def test_too_few_worlds_to_judge_are_noted() -> None:
+    report = kit.check(lift(DrawsNothing), games=1)  # one game, four positions, six worlds of each
+    (worlds,) = (check for check in report.checks if check.name == "resample")
+    assert worlds == Check("resample", True, "Not tested that anything is drawn: 24 worlds are too few.")
 
 
 @pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", "liars_dice"])
@@ -832,8 +947,9 @@ def test_one_fault_does_not_hide_another() -> None:
 
 def test_what_cannot_be_judged_is_named() -> None:
     report = kit.check(lift(OwnDice), games=GAMES)
-    assert set(report.skipped) == {"chance", "company", "restart", "copies", "symmetries"}
-    assert "Not judged, because of what failed: chance, company, restart, copies, symmetries." in kit.text(report)
+    skipped = ("chance", "company", "restart", "symmetries", "copies", "put", "resample")
+    assert report.skipped == skipped
+    assert f"Not judged, because of what failed: {', '.join(skipped)}." in kit.text(report)
     skipped = kit.check(lift(RaisesInStep), games=GAMES).skipped
     assert skipped == tuple(name for name in kit.NAMES if name not in ("spec", "plays"))
 

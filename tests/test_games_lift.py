@@ -305,6 +305,204 @@ def test_copies_go_their_own_way_and_keep_the_clock() -> None:
     assert [board_of(states, row).turn for row in range(2)] == [4, 0]
 
 
+# ---- what tree search asks for ---------------------------------------------------------------------------------------
+
+
+def test_nobody_is_asked_to_show_what_nobody_looks_at() -> None:
+    class Unseen(Turns):
+        def observe(self, seat: int, out: NDArray[np.float32]) -> None:
+            raise AssertionError("was looked at")
+
+        def state(self, out: NDArray[np.float32]) -> None:
+            raise AssertionError("was looked at")
+
+    game, open_game = lift(Unseen), lift(Turns)
+    states, sound = game.start(keys(3)), open_game.start(keys(3))
+    for _ in range(4):
+        out = Decisions.empty(Turns.spec, 3, blind=True)
+        out.legal[:], out.active[:], out.seat[:] = True, True, 7
+        blind, seen = game.decisions(states, out), open_game.decisions(sound)
+        assert blind is out
+        assert blind.active.tolist() == seen.active.tolist()
+        assert blind.legal.tolist() == seen.legal.tolist()
+        assert blind.seat.tolist() == seen.seat.tolist()
+        outcome = game.step(states, actions(0, 2, NO_ACTION), keys(3))
+        assert outcome.failed == {}
+        open_game.step(sound, actions(0, 2, NO_ACTION), keys(3))
+
+
+def test_decisions_may_be_written_into_a_part_of_larger_memory() -> None:
+    game = lift(AtOnce)
+    states = game.start(keys(2))
+    memory = np.ones((2, 3, 2, 3), np.bool_)
+    out = replace(Decisions.empty(AtOnce.spec, 2), legal=memory[:, :, 1])
+    assert not out.legal.flags.c_contiguous
+    game.decisions(states, out)
+    assert memory[:, :, 1].tolist() == game.decisions(states).legal.tolist()
+    assert memory[:, :, 0].all()
+
+
+@pytest.mark.parametrize("count", [256, 257, 5_000])
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, iter, np.array, lambda actions: np.array(actions, np.uint16), lambda actions: dict.fromkeys(actions)],
+)
+def test_legal_actions_come_in_any_kind_of_list(count: int, kind: Callable[[list[int]], Any]) -> None:
+    allowed = [0, 7, 255, count - 1]
+
+    class Wide(Turns):
+        spec = replace(Turns.spec, actions=count)
+
+        def legal(self, seat: int) -> Sequence[int]:
+            legal: Sequence[int] = kind(allowed[: 4 - seat])
+            return legal
+
+    game = lift(Wide)
+    states = game.start(keys(2))
+    play(game, states, [0, NO_ACTION])
+    seen = game.decisions(states)
+    assert np.flatnonzero(seen.legal[0]).tolist() == sorted({*allowed[:3]})
+    assert np.flatnonzero(seen.legal[1]).tolist() == sorted({*allowed})
+
+
+@pytest.mark.parametrize("wrong", [2, 255, 256, 10**6, -1, 2**70])
+@pytest.mark.parametrize("blind", [False, True])
+def test_an_action_that_there_is_not_voids_its_game_alone(wrong: int, blind: bool) -> None:
+    class Beyond(Turns):
+        spec = replace(Turns.spec, actions=2)
+
+        def __init__(self, rng: np.random.Generator) -> None:
+            super().__init__(rng)
+            self.lost = rng.random() < 0.5
+
+        def legal(self, seat: int) -> Sequence[int]:
+            return [0, wrong] if self.lost else [0, 1]
+
+    game = lift(Beyond)
+    states = game.start(keys(8))
+    lost = [row for row in range(8) if board_of(states, row).lost]
+    assert 0 < len(lost) < 8
+    seen = game.decisions(states, Decisions.empty(Beyond.spec, 8, blind=blind))
+    assert np.flatnonzero(~seen.active[:, 0]).tolist() == lost
+    assert seen.legal.sum(axis=(1, 2)).tolist() == [0 if row in lost else 2 for row in range(8)]
+    failed = game.step(states, np.zeros((8, 1), np.int64), keys(8)).failed
+    assert sorted(failed) == lost
+    expected = f"turns allows action {wrong} at step 0; there are 2." if wrong < 2**63 else "turns raised OverflowError"
+    assert all(message.startswith(expected) for message in failed.values())
+
+
+@pytest.mark.parametrize("stranger", [3, -1])
+def test_a_seat_that_there_is_not_takes_no_turn_from_another_game(stranger: int) -> None:
+    class Crowded(AtOnce):
+        def __init__(self, rng: np.random.Generator) -> None:
+            super().__init__(rng)
+            self.crowded = rng.random() < 0.5
+
+        @property
+        def seats(self) -> Sequence[int]:
+            return (0, stranger) if self.crowded else (1,)
+
+    game = lift(Crowded)
+    states = game.start(keys(8))
+    crowded = [row for row in range(8) if board_of(states, row).crowded]
+    seen = game.decisions(states, Decisions.empty(AtOnce.spec, 8, blind=True))
+    assert 0 < len(crowded) < 8
+    assert seen.active.tolist() == [[False, row not in crowded, False] for row in range(8)]
+    assert seen.seat.tolist() == [[0, 1, 2]] * 8
+    failed = game.step(states, np.zeros((8, 3), np.int64), keys(8)).failed
+    assert set(failed.values()) == {f"turns asks seat {stranger} to act at step 0; there are 3."}
+    assert sorted(failed) == crowded
+
+
+def test_games_are_put_back_with_their_clock_and_their_turn() -> None:
+    game = lift(Endless)
+    states = game.start(keys(3))
+    for _ in range(3):
+        play(game, states, [1, NO_ACTION, NO_ACTION])
+    twins = game.copy(states, rows(0, 0))
+    play(game, twins, [1, NO_ACTION])
+    game.put(states, rows(2, 1), twins)
+    assert [board.steps for board in states] == [3, 3, 4]
+    assert game.decisions(states).seat[:, 0].tolist() == [1, 1, 0]
+    ended = [game.step(states, actions(1, 1, 1), keys(3)).truncated.tolist() for _ in range(3)]
+    assert ended == [[False, False, False], [False, False, True], [True, True, False]]
+
+
+def test_room_is_filled_by_put() -> None:
+    game = lift(Turns)
+    states = game.start(keys(2))
+    play(game, states, [1, NO_ACTION])
+    room, other = game.room(3), game.room(3)
+    game.put(room, rows(2, 0), game.copy(states, rows(0, 1)))
+    seen = game.decisions(room)
+    assert seen.active[:, 0].tolist() == [True, False, True]
+    assert seen.seat[[0, 2], 0].tolist() == [0, 1]
+    assert not game.decisions(other).active.any()
+    play(game, room, [1, NO_ACTION, 2])
+    assert [board.steps for board in states] == [1, 0]
+
+
+class Hidden(Turns):
+    """Each seat holds a number from 0 to 9 that only it sees."""
+
+    spec = replace(Turns.spec, perfect_information=False, stochastic=True, resamples=True, global_state=None)
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(rng)
+        self.held = rng.integers(10, size=2).tolist()
+
+    def observe(self, seat: int, out: NDArray[np.float32]) -> None:
+        out[:] = self.held[seat], self.turn
+
+    def resample(self, seat: int, rng: np.random.Generator) -> Hidden:
+        if self.held[seat] == 13:
+            raise RuntimeError("unlucky")
+        twin = type(self)(rng)
+        twin.turn, twin.held[seat] = self.turn, self.held[seat]
+        return twin
+
+
+def test_worlds_are_drawn_by_their_keys_and_keep_the_clock() -> None:
+    game = lift(Hidden)
+    states = game.start(keys(2))
+    for _ in range(2):
+        play(game, states, [1, NO_ACTION])
+    held = [list(board_of(states, row).held) for row in (0, 1)]
+    drawn = keys(40, of=9)
+    worlds = game.resample(states, np.arange(40) % 2, np.arange(40) // 2 % 2, drawn)
+    for i, world in enumerate(worlds):
+        row, seat = i % 2, i // 2 % 2
+        assert world.single.held[seat] == held[row][seat]
+        assert world.single.held[1 - seat] == generator(drawn[i]).integers(10, size=2)[1 - seat]
+        assert (world.steps, world.seats, world.over) == (2 * (1 - row), (0,), False)
+    assert [board_of(states, row).held for row in (0, 1)] == held
+    play(game, worlds, [1] * 40)
+    assert [board.steps for board in states] == [2, 0]
+
+
+def test_a_world_that_cannot_be_drawn_voids_itself_alone() -> None:
+    game = lift(Hidden)
+    states = game.start(keys(2))
+    board_of(states, 0).held[1] = 13
+    worlds = game.resample(states, rows(0, 0, 1), rows(0, 1, 1), keys(3))
+    seen, outcome = play(game, worlds, [0, 0, 0])
+    assert seen.active[:, 0].tolist() == [True, False, True]
+    assert outcome.failed == {1: "turns raised RuntimeError when it was drawn anew for seat 1 at step 0: unlucky"}
+    assert game.decisions(states).active.all()
+
+
+def test_games_that_broke_are_copied_as_broken() -> None:
+    game = mixed(RaisesInStep, lambda number: number == 0)
+    states = game.start(keys(2))
+    for _ in range(2):
+        play(game, states, [0, 0])
+    twins = game.copy(states, rows(0, 1))
+    seen, outcome = play(game, twins, [NO_ACTION, 0])
+    assert seen.active[:, 0].tolist() == [False, True]
+    assert outcome.failed == {}
+    assert [board.steps for board in twins] == [1, 3]
+
+
 # ---- boards that break -----------------------------------------------------------------------------------------------
 
 

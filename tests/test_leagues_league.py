@@ -211,6 +211,16 @@ def test_rating_in_games_of_three_and_of_one() -> None:
     assert [match.players for match in alone.rating_matches(3, 1)] == [("main@0",), ("random",), ("main@0",)]
 
 
+def test_gate_matches_are_paired_and_numbered_with_the_others() -> None:
+    made = league([MAIN, snapshot(0), snapshot(1)])
+    before = made.propose("main", 2)
+    match = made.gate_match("main@1", "main@0", 6, opening=2)
+    assert (match.id, match.players, match.purpose) == (2, ("main@1", "main@0"), "gate")
+    assert (match.games, match.opening, match.paired) == (6, 2, True)
+    assert match.seed not in {other.seed for other in before}
+    assert made.propose("main", 1)[0].id == 3
+
+
 def test_what_is_refused() -> None:
     made = league([MAIN, snapshot(0)])
     with pytest.raises(ValueError, match=r"'mian' is no learner of this league. Did you mean 'main'\?"):

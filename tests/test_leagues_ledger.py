@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from leagues import Ledger, LedgerError, Match, Player, Result
+from leagues import Ledger, LedgerError, Match, Player, Result, Thinking
 
 ROOT = Path(__file__).parent.parent
 MAIN = Player("main", "ppo", live=True)
@@ -151,6 +151,41 @@ def test_voids_are_counted_and_are_no_results(ledger: Ledger) -> None:
         ledger.add_voids([(4, 0, "unknown")])
 
 
+def test_thinking_is_added_up_and_told_twice_counts_once(ledger: Ledger) -> None:
+    ledger.add_matches([Match(1, ("main@0", "main"), "rate", 3, games=2)])
+    first = [Thinking(0, "main", 10, 0.5), Thinking(0, "main@0", 8, 0.25)]
+    assert ledger.append(wins(2), first) == 2, "results are counted, not this"
+    assert ledger.append([], [Thinking(0, "main", 99, 9.0), Thinking(1, "main", 30, 1.0)]) == 0
+    assert ledger.thinking() == {"main": (40, 1.5), "main@0": (8, 0.25)}
+    told = ledger.told
+    with pytest.raises(LedgerError, match="no match 7"):
+        ledger.append(wins(3), [Thinking(7, "main", 1, 1.0)])
+    assert ledger.count() == 2, "nothing of it was added"
+    ledger.append([], [Thinking(1, "main@0", np.int64(2), np.float64(0.75))])  # type: ignore[arg-type]
+    assert ledger.told == told
+    with Ledger.open(ledger.path, read_only=True) as reader:
+        assert reader.thinking() == {"main": (40, 1.5), "main@0": (10, 1.0)}
+
+
+def test_a_ledger_of_the_schema_before_opens_and_gets_the_new_table(ledger: Ledger) -> None:
+    ledger.append(wins(3))
+    ledger.close()
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("DROP TABLE thinking")
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+    with Ledger.open(ledger.path, read_only=True) as reader:
+        assert reader.thinking() == {}
+        assert reader.count() == 3
+    for known in ({}, {"main": (4, 2.0)}):
+        with Ledger.open(ledger.path) as again:
+            assert again.players() == {"main": MAIN, "main@0": FIRST}
+            assert [result for _, _, result in again.results()] == wins(3)
+            assert again.thinking() == known
+            again.append([], [Thinking(0, "main", 4, 2.0)])
+    with sqlite3.connect(ledger.path) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() == ("2",)
+
+
 def test_settings_that_are_not_json_are_refused(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="Player odd: its settings cannot be stored"):
         ledger.add_player(Player("odd", "mcts", settings={"rng": np.random.default_rng(0)}))
@@ -183,7 +218,7 @@ def test_another_schema_another_game_and_a_second_creation(ledger: Ledger) -> No
     ledger.close()
     with sqlite3.connect(ledger.path) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
-    with pytest.raises(LedgerError, match="schema 99; this version knows 1: update"):
+    with pytest.raises(LedgerError, match="schema 99; this version knows 2: update"):
         Ledger.open(ledger.path)
 
 
