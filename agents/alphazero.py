@@ -210,6 +210,9 @@ class AlphaZeroPolicy:
         search.run(trees, keys, context.states, context.rows[rows])
         part = found.target[lot], found.value[lot], found.surprise[lot], found.action[lot]
         decide(search.forest, self.rule, trees, np.zeros(self.spec.actions), *part)
+        if self.explore and self.config.rule == "gumbel":
+            late = ~self._early(context, rows)
+            found.action[lot][late] = found.target[lot][late].argmax(axis=1)  # without the noise
         draw(found.target[lot], self._temperatures(context, rows), uniform(mix(keys, CHOICE)), found.action[lot])
 
     def _set_roots(
@@ -245,9 +248,14 @@ class AlphaZeroPolicy:
             return np.full(len(rows), self.temperature)
         if self.config.rule == "gumbel":
             return np.zeros(len(rows))  # its noise has varied the choice
+        return np.where(self._early(context, rows), 1.0, 0.0)
+
+    def _early(self, context: Context, rows: Rows) -> NDArray[np.bool_]:
+        """Which decisions are among the first of a game in training, where choices are to vary."""
         if context.history is None:
-            return np.ones(len(rows))
-        return np.where(context.history.steps[context.rows[rows]] < self.config.sampled_moves, 1.0, 0.0)
+            return np.ones(len(rows), np.bool_)
+        early: NDArray[np.bool_] = context.history.steps[context.rows[rows]] < self.config.sampled_moves
+        return early
 
     def _at_first_sight(self, decisions: Decisions, rows: Rows, keys: Keys, found: _Found) -> None:
         logits, value = self.network(decisions.observation[rows, 0])

@@ -30,12 +30,13 @@ class SearchConfig(BaseModel):
     simulations: NonNegativeInt = 64  # of a decision; 0: the network alone
     cheap: Share = 0.0  # of training decisions that get a cheap search and teach no policy (playout-cap randomisation)
     cheap_simulations: PositiveInt = 16
+    sampled_moves: NonNegativeInt = 30  # a training game's first moves vary: drawn by visits, or by Gumbel noise
     reuse: bool = True  # what was found below the moves that were played
     determinise: bool = False  # in games of imperfect information, search in worlds that the seat cannot tell apart
     # gumbel
     considered: PositiveInt = 16  # actions at the root, at most
     c_visit: NonNegativeFloat = 50.0
-    c_scale: PositiveFloat = 1.0  # of values in [-1, 1]; 0.1 where they are rescaled
+    c_scale: PositiveFloat = 0.1  # of values in [-1, 1]; 1.0, the paper's, is too sharp for young networks here
     rescale: bool = False  # values to the range that a node's actions show, as mctx does
     # puct
     c_init: PositiveFloat = 1.25
@@ -43,7 +44,6 @@ class SearchConfig(BaseModel):
     fpu: NonNegativeFloat = 0.2  # an untried action is worth its node less this times the root of the tried prior
     noise: Share = 0.25  # of the root's prior, in training
     noise_total: PositiveFloat = 10.83  # Dirichlet alpha, shared among the legal actions (KataGo)
-    sampled_moves: NonNegativeInt = 30  # a game's first moves in training, drawn by visits; then the most visited
 
 
 class ReplayConfig(BaseModel):

@@ -163,7 +163,7 @@ def add_edges(
         return
     weight = 0.0
     for e in range(first, edge):
-        likely = math.exp(logits[row, forest.action[tree, e]] - highest)
+        likely = math.exp(np.float32(logits[row, forest.action[tree, e]] - highest))
         forest.prior[tree, e] = likely
         weight += likely
     for e in range(first, edge):

@@ -33,6 +33,7 @@ from agents.forest import Forest
 from games.kernels import below, walker
 
 UCT, PUCT, GUMBEL = range(3)
+TINY = 1e-37  # no prior counts as less
 EXPLORATION = math.sqrt(2.0)  # of UCT
 
 
@@ -112,7 +113,7 @@ def completed(forest: Forest, rule: Rule, tree: int, node: int, work: NDArray[np
             tries += n
             most = max(most, n)
             q = (forest.total[tree, first + i] / n - middle) * stretch
-            likely = max(forest.prior[tree, first + i], 1e-37)
+            likely = max(forest.prior[tree, first + i], TINY)
             mass += likely
             weighted += likely * q
             work[i] = q
@@ -144,7 +145,7 @@ def improved(forest: Forest, rule: Rule, tree: int, node: int, work: NDArray[np.
         highest = max(highest, work[i])
     weight = 0.0
     for i in range(width):
-        work[i] = max(forest.prior[tree, first + i], 1e-37) * math.exp(work[i] - highest)
+        work[i] = max(forest.prior[tree, first + i], TINY) * math.exp(work[i] - highest)
         weight += work[i]
     for i in range(width):
         work[i] /= weight
@@ -153,13 +154,51 @@ def improved(forest: Forest, rule: Rule, tree: int, node: int, work: NDArray[np.
 
 @walker
 def _gumbel_inside(forest: Forest, rule: Rule, tree: int, node: int, work: NDArray[np.float64]) -> int:
-    tries = improved(forest, rule, tree, node, work)
-    first = forest.first[tree, node]
-    best, best_score = 0, -math.inf
-    for i in range(forest.width[tree, node]):
-        score = work[i] - forest.visits[tree, first + i] / tries
-        if score > best_score:
-            best, best_score = i, score
+    """The edge with the highest pi(a) - n(a) / N.
+
+    `completed` and `improved` in one, where most of a search's time goes: all untried edges share one value, so one
+    exponential does for them, and the first of the most likely ones stands for all.
+    """
+    first, width = forest.first[tree, node], forest.width[tree, node]
+    middle, stretch = scale(forest, tree)
+    tries, most, mass, rest, weighted = 1, 0, 0.0, 0.0, 0.0
+    low, high, likeliest, untried = math.inf, -math.inf, 0.0, -1
+    for i in range(width):
+        n = forest.visits[tree, first + i]
+        likely = max(forest.prior[tree, first + i], TINY)
+        if n > 0:
+            tries += n
+            most = max(most, n)
+            q = (forest.total[tree, first + i] / n - middle) * stretch
+            mass += likely
+            weighted += likely * q
+            low, high = min(low, q), max(high, q)
+            work[i] = q
+        else:
+            rest += likely
+            if likely > likeliest:
+                untried, likeliest = i, likely
+    if tries == 1:
+        return int(first + untried)  # pi is the prior, and nothing was tried
+    mixed = ((forest.raw[tree, node] - middle) * stretch + (tries - 1) * weighted / mass) / tries
+    if untried >= 0:
+        low, high = min(low, mixed), max(high, mixed)
+    factor = (rule.c_visit + most) * rule.c_scale
+    if rule.rescale:
+        factor /= max(high - low, 1e-8)
+    shared = math.exp((mixed - high) * factor) if untried >= 0 else 0.0
+    weight = rest * shared
+    for i in range(width):
+        if forest.visits[tree, first + i] > 0:
+            work[i] = max(forest.prior[tree, first + i], TINY) * math.exp((work[i] - high) * factor)
+            weight += work[i]
+    best, best_score = untried, likeliest * shared if untried >= 0 else -math.inf
+    for i in range(width):
+        n = forest.visits[tree, first + i]
+        if n > 0:
+            score = work[i] - n * weight / tries
+            if score > best_score or (score == best_score and i < best):
+                best, best_score = i, score
     return int(first + best)
 
 
@@ -176,7 +215,7 @@ def gumbel_root(forest: Forest, rule: Rule, tree: int, tried: int, work: NDArray
         now = forest.visits[tree, first + i] - forest.before[tree, i] == tried
         if fits and not now:
             continue
-        score = forest.noise[tree, i] + math.log(max(forest.prior[tree, first + i], 1e-37)) + work[i]
+        score = forest.noise[tree, i] + math.log(max(forest.prior[tree, first + i], TINY)) + work[i]
         if score > best_score or (now and not fits):
             best, best_score = i, score
         fits = fits or now

@@ -64,13 +64,14 @@ class RolloutActor:
     def publish(self, learner: str, weights: Any, version: int) -> None:
         self._cast.publish(learner, weights, version)
 
-    def run(self, order: Order) -> tuple[tuple[Batch, dict[str, int]], Any]:
+    def run(self, order: Order) -> tuple[tuple[Batch, dict[str, int]] | InferenceLost, Any]:
+        """Its batch, with the decisions recorded, and the trajectories; or why there is nothing of it."""
         waited = perf_counter() - self._idle_since
         try:
             batch = self._rollout.run(order)
-        except InferenceLost:
-            self._rollout = self._new_rollout()  # its games stopped in the middle of a step: they are lost
-            raise
+        except InferenceLost as lost:
+            self._rollout = self._new_rollout()  # its games stopped in the middle of a step
+            return lost, {}
         batch.seconds["waited"] = waited
         trajectories, batch.trajectories = batch.trajectories, {}
         recorded = {name: part.decisions for name, part in trajectories.items()}

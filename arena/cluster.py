@@ -225,18 +225,19 @@ class RayBackend:
         events: list[Event] = []
         for ref in [ref for ref in worker.orders if ref in done]:
             try:
-                batch, recorded = ray.get(ref)
+                brought = ray.get(ref)
             except ray.exceptions.RayActorError as error:
                 if error.actor_init_failed:
                     raise ActorLost(_not_started("rollout actor", error)) from None
                 return events + self._replace(worker, _end_of(error))
             except ray.exceptions.RayTaskError as error:
-                if not isinstance(error.cause, InferenceLost):
-                    raise _cause(error) from None
-                self._replace_inference(error.cause)
-                events.append(Lost(worker.pool, worker.orders.pop(ref)[0], "the inference actor died"))
-                continue
+                raise _cause(error) from None
             order, rest, _ = worker.orders.pop(ref)
+            if isinstance(brought, InferenceLost):
+                self._replace_inference(brought)
+                events.append(Lost(worker.pool, order, "the inference actor died"))
+                continue
+            batch, recorded = brought
             worker.proven, worker.deaths = True, 0
             if self._inference and batch.evaluated:
                 self._inference.deaths = 0

@@ -124,12 +124,11 @@ def test_what_was_never_looked_at_clears_the_tree() -> None:
 
 def test_a_throw_that_never_came_clears_the_tree() -> None:
     search = searched(GAMES["dice"](), 40)
-    action, chance = busiest(tale(search, 0))
+    action, _ = busiest(tale(search, 0))
     move(search, 0, [(action, 17)])
     assert search.forest.nodes[0] == 0
     move(search, 1, [busiest(tale(search, 1))])
     assert search.forest.nodes[1] > 0
-    assert chance in (0, 1, 2)
 
 
 def test_an_end_clears_the_tree() -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 import games
-from agents.kinds import SCRIPTED, SUPPORTS, make_learner, make_policy, record_of, scripted
+from agents.alphazero import AlphaZeroPolicy
+from agents.alphazero_config import AlphaZeroConfig, SearchConfig
+from agents.alphazero_learner import AlphaZeroLearner
+from agents.kinds import SCRIPTED, SUPPORTS, AgentConfig, make_learner, make_policy, record_of, refusal, scripted
 from agents.mcts import MCTS, VERSION
 from agents.ppo import PPOConfig, PPOLearner, PPOPolicy
 from agents.scripted import Greedy, Random
@@ -45,7 +50,7 @@ def test_other_names_are_refused_with_the_way_out(name: str, message: str) -> No
 
 
 def test_every_kind_says_what_it_supports() -> None:
-    assert set(SUPPORTS) == {*SCRIPTED, "ppo"}
+    assert set(SUPPORTS) == {*SCRIPTED, "ppo", "alphazero"}
     at_once = games.spec_of("rock_paper_scissors")
     hidden = GameSpec("hidden", 2, 3, (4,), 10, perfect_information=False, searchable=True)
     for kind, supports in SUPPORTS.items():
@@ -94,3 +99,32 @@ def test_play_settings_overrule_the_config(settings: Mapping[str, Any] | None, t
 def test_play_settings_are_checked(settings: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_policy(SPEC, CONFIG, make_learner(SPEC, CONFIG, 0).weights(), settings)
+
+
+def test_an_alphazero_player_is_made_of_its_kind_and_settings() -> None:
+    config = TypeAdapter(AgentConfig).validate_python({"kind": "alphazero", "inference": "torch"})
+    assert isinstance(config, AlphaZeroConfig)
+    learner = make_learner(SPEC, config, 1)
+    assert isinstance(learner, AlphaZeroLearner)
+    policy = make_policy(SPEC, config, learner.weights(), {"simulations": 7, "temperature": 0.5})
+    assert isinstance(policy, AlphaZeroPolicy)
+    assert (policy.config.simulations, policy.temperature, policy.explore) == (7, 0.5, False)
+    for settings, message in (
+        ({"simulation": 50}, r"no play setting 'simulation'\. Did you mean 'simulations'\?"),
+        ({"simulations": -1}, r"simulations must be a whole number from 0 to 1,000,000, not -1\."),
+        ({"simulations": 2.5}, r"simulations must be a whole number from 0 to 1,000,000, not 2\.5\."),
+        ({"simulations": "many"}, r"not 'many'\."),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_policy(SPEC, config, learner.weights(), settings)
+
+
+def test_alphazero_asks_for_determinised_search_where_information_is_hidden() -> None:
+    hidden = GameSpec("hidden", 2, 3, (4,), 10, perfect_information=False, searchable=True, resamples=True)
+    reason = refusal(hidden, AlphaZeroConfig())
+    assert reason is not None
+    assert "agent.search.determinise" in reason
+    assert refusal(hidden, AlphaZeroConfig(search=SearchConfig(determinise=True))) is None
+    assert refusal(hidden, PPOConfig()) is None
+    closed = replace(hidden, resamples=False)
+    assert "other worlds" in str(refusal(closed, AlphaZeroConfig(search=SearchConfig(determinise=True))))

@@ -1,10 +1,11 @@
-"""The rules against what mctx found with them in random games (`golden/record_mctx.py`), and the noise at the root."""
+"""The rules against mctx in random games (`golden/record_mctx.py`) and against minimax; the noise at the root."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ import numpy as np
 import pytest
 from golden.record_mctx import Tables, roots, tables
 from numpy.typing import NDArray
+from test_agents_alphazero import ask, blank, player
+from test_agents_mcts import table
+from test_agents_search import Network
 
+import games
+from agents.alphazero import AlphaZeroPolicy
+from agents.core import Context
 from agents.forest import Forest
 from agents.roots import add_dirichlet, add_gumbel, decide, draw, totals
 from agents.rules import GUMBEL, PUCT, Rule, halving
@@ -21,6 +28,7 @@ from agents.search_report import root_visits
 from agents.walk import begin
 from games import GameSpec, Lifted
 from games.keys import mix, uniform
+from games.tic_tac_toe import LINES
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -217,3 +225,118 @@ def test_draws_follow_the_target_at_their_temperature() -> None:
     action = np.full(n, 1)
     draw(np.tile(target, (n, 1)), np.zeros(n), uniform(mix(4, np.arange(n))), action)
     assert (action == 1).all()
+
+
+# ---- against minimax -----------------------------------------------------------------------------------------------
+
+Cells = tuple[int, ...]
+
+
+@cache
+def solved(cells: Cells) -> int:
+    """What tic-tac-toe is worth to who moves."""
+    mover = cells.count(0) - cells.count(1)
+    if any(all(cells[c] == 1 - mover for c in line) for line in LINES):
+        return -1
+    return max((-solved(after) for after in afters(cells).values()), default=0)
+
+
+def afters(cells: Cells) -> dict[int, Cells]:
+    mover = cells.count(0) - cells.count(1)
+    return {i: (*cells[:i], mover, *cells[i + 1 :]) for i in range(9) if cells[i] < 0}
+
+
+def best(cells: Cells) -> set[int]:
+    return {i for i, after in afters(cells).items() if -solved(after) == solved(cells)}
+
+
+@cache
+def every_position() -> dict[Cells, list[int]]:
+    """Each that is reachable and not over, and moves that lead there."""
+    reached: dict[Cells, list[int]] = {(-1,) * 9: []}
+    for cells in (front := list(reached)):
+        for move, after in afters(cells).items():
+            over = -1 not in after or any(after[a] == after[b] == after[c] >= 0 for a, b, c in LINES)
+            if after not in reached and not over:
+                reached[after] = [*reached[cells], move]
+                front.append(after)
+    return reached
+
+
+def unlike(positions: dict[Cells, list[int]]) -> dict[Cells, list[int]]:
+    """One of those that are turned or mirrored into one another."""
+    kept: dict[Any, Cells] = {}
+    for cells in positions:
+        board = np.array(cells).reshape(3, 3)
+        turned = [np.rot90(side, k).tobytes() for side in (board, board.T) for k in range(4)]
+        kept.setdefault(min(turned), cells)
+    return {cells: positions[cells] for cells in kept.values()}
+
+
+def seen(cells: Cells) -> bytes:
+    mover, planes = cells.count(0) - cells.count(1), np.zeros((2, 9), np.float32)
+    for cell, owner in enumerate(cells):
+        if owner >= 0:
+            planes[int(owner != mover), cell] = 1
+    return planes.tobytes()
+
+
+def solver(leaning: float) -> Network:
+    """The value of every position, and logits that favour the best moves by `leaning`."""
+    known = {seen(cells): (solved(cells), sorted(best(cells))) for cells in every_position()}
+
+    def network(observation: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        found = [known[row.tobytes()] for row in observation]
+        value, logits = np.array([worth for worth, _ in found], np.float32), np.zeros((len(found), 9), np.float32)
+        for row, (_, moves) in enumerate(found):
+            logits[row, moves] = leaning
+        return logits, np.stack([value, -value], axis=1)
+
+    return network
+
+
+def blunders(policy: AlphaZeroPolicy, positions: dict[Cells, list[int]]) -> int:
+    action = ask(policy, table(games.make("tic_tac_toe"), list(positions.values())), 1).action[:, 0]
+    return sum(int(action[row]) not in best(cells) for row, cells in enumerate(positions))
+
+
+def test_positions() -> None:
+    assert (len(every_position()), len(unlike(every_position()))) == (4520, 627)
+    assert solved((-1,) * 9) == 0
+
+
+@pytest.mark.parametrize(("rule", "simulations", "leaning"), [("puct", 64, 0.0), ("gumbel", 16, 2.0)])
+def test_never_throws_away_what_its_network_knows(rule: str, simulations: int, leaning: float) -> None:
+    policy = player(games.make("tic_tac_toe"), solver(leaning), rule=rule, simulations=simulations)
+    assert blunders(policy, every_position()) == 0
+
+
+@pytest.mark.parametrize(("rule", "simulations"), [("puct", 1600), ("gumbel", 800)])
+def test_finds_the_best_moves_by_itself(rule: str, simulations: int) -> None:
+    game = games.make("tic_tac_toe")
+    assert blunders(player(game, blank(game.spec), rule=rule, simulations=simulations), unlike(every_position())) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "allowed"), [("puct", 0), ("gumbel", 5)])
+def test_finds_the_best_moves_everywhere(rule: str, allowed: int) -> None:
+    """Gumbel's rule inside the tree may shun a reply for good (with even priors, after bad news from the others)."""
+    game = games.make("tic_tac_toe")
+    assert blunders(player(game, blank(game.spec), rule=rule, simulations=2000), every_position()) <= allowed
+
+
+@pytest.mark.parametrize("rule", ["puct", "gumbel"])
+def test_takes_a_win_at_once(rule: str) -> None:
+    """As many simulations as moves are enough: the end of a game counts exactly."""
+    game = games.make("connect_four")
+    position = table(game, [[0, 6, 0, 6, 0, 6], [0, 6, 1, 6, 2, 5], [3, 2, 3, 2, 3, 1], [0, 1, 6, 2, 6, 3, 5, 0]])
+    policy = player(game, blank(game.spec), rule=rule, simulations=7 if rule == "gumbel" else 20)
+    choice = ask(policy, position, 4)
+    assert choice.action[:3, 0].tolist() == [0, 3, 3]
+    value = policy.analyse(
+        position.pending().take(np.array([0]), np.array([0])),
+        Context(game, position.states, np.array([0])),
+        np.zeros((1, 1), np.uint64),
+    ).options[0]
+    assert value.value == 1.0
+    assert value.action == 0
