@@ -88,6 +88,7 @@ class AlphaZeroConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"  # of matrix products and convolutions when learning
     max_grad_norm: PositiveFloat = 5.0
     value_weight: PositiveFloat = 1.0
+    search_value: Share = 0.0  # of the value to learn, that which the search found; the rest is how the game ended
     symmetry: bool = True  # learn from a random one of the game's symmetries each time
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99  # of the weights that play, for each gradient step; 0 for none
     normalise_observations: bool = False  # for observations that are not already about one

@@ -65,6 +65,7 @@ class AlphaZeroLearner:
             self.net.initialise()
         self.net.to(self.device)
         self.value_norm = RunningNorm(())
+        self._zero_sum = spec.payoff == "zero_sum" and spec.seats == 2
         self.bounded = all(map(math.isfinite, spec.bounds))
         if self.bounded:
             low, high = spec.bounds
@@ -84,6 +85,8 @@ class AlphaZeroLearner:
     def update(self, trajectories: Trajectories, rng: np.random.Generator) -> dict[str, float]:
         config, t = self.config, trajectories
         value = returns_to_go(t, self._cut_values(t))
+        outcome = value[:, 0].copy()
+        self._blend(value, t.extras["value"])
         self._learn_scales(t.observation, value)
         learning_rate = config.learning_rate.at(self.replay.added)
         for group in self.optimiser.param_groups:
@@ -93,7 +96,6 @@ class AlphaZeroLearner:
         steps = round(t.decisions * config.replay.uses / config.minibatch)
         means = self._steps(self.replay.draw(rng, max(steps, 1) * config.minibatch), rng)
         self.updates += 1
-        outcome = value[:, 0]
         variance = float(np.var(outcome))
         return means | {
             "explained_variance": 1 - float(np.var(outcome - t.extras["value"])) / variance if variance > 0 else 0.0,
@@ -103,6 +105,16 @@ class AlphaZeroLearner:
             "uses": self.samples / max(self.replay.added, 1),
             "learning_rate": learning_rate,
         }
+
+    def _blend(self, value: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+        """Move values [D, P] towards what the search found for the mover [D], which varies less than how games end.
+
+        Of the other seats it is known only where there is one and the game is zero-sum.
+        """
+        share = np.float32(self.config.search_value)
+        value[:, 0] += share * (found - value[:, 0])
+        if self._zero_sum:
+            value[:, 1] += share * (-found - value[:, 1])
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """What plays: `net.*`, and `value_norm.*`, which brings values to own units."""

@@ -110,6 +110,7 @@ class Evaluator:
             observation = normal
         answer = self._forward(observation)
         self.seconds += time.perf_counter() - began
+        self.batches += 1
         return answer
 
     def _through_cache(self, cache: _Cache, observation: Floats) -> tuple[Floats, Floats]:

@@ -192,7 +192,7 @@ class RayBackend:
         config = self._config
         rows = config.rollout.rows if pool == "train" else config.rating.rows
         actor = self._rollout_actor.remote(
-            config.game, games.registered(), self._configs, rows, config.rollout.piece, config.most_failed, fetch, ask
+            config.game, games.registered(), self._configs, rows, config.rollout.piece, config.most_failed, ray.get, ask
         )
         if self._inference:
             actor.serve.remote(self._inference.actor, self._inference.number)
@@ -207,7 +207,7 @@ class RayBackend:
         config, room = self._config, self._config.cluster.inference
         made = ray.remote(num_cpus=room.cpus, num_gpus=self._inference_gpus, max_restarts=0)(InferenceActor)
         rows = config.rollout.rows * config.rollout.workers
-        actor = made.remote(config.game, games.registered(), self._configs, rows, self._device, fetch)
+        actor = made.remote(config.game, games.registered(), self._configs, rows, self._device, ray.get)
         for player, frozen in self._entered.values():
             if frozen:
                 actor.enter.remote(player.id, frozen)
@@ -290,18 +290,14 @@ class RayBackend:
             sleep(min(soonest, timeout))
 
 
-def fetch(ref: Any) -> Any:
-    return ray.get(ref)
-
-
 def ask(inference: Any, number: int, player: str, version: int, observation: Floats) -> Answer:
     """What the inference actor, the one of this `number`, answers. Raises InferenceLost where it has died."""
     try:
         answer: Answer = ray.get(inference.evaluate.remote(player, version, observation))
     except ray.exceptions.RayActorError as error:
-        if error.actor_init_failed:
-            raise InferenceLost(number, _not_started("inference actor", error), begun=False) from None
-        raise InferenceLost(number, _end_of(error), begun=True) from None
+        begun = not error.actor_init_failed
+        reason = _end_of(error) if begun else _not_started("inference actor", error)
+        raise InferenceLost(number, reason, begun) from None
     return answer
 
 

@@ -202,8 +202,9 @@ def test_frozen_players_keep_their_own_weights() -> None:
     async def run() -> None:
         early = asyncio.create_task(server.evaluate("main@1", 0, observation))
         await asyncio.sleep(0)
-        assert not early.done()
         server.publish("main", weights(6), 9)
+        await server.evaluate("main", 9, observation)
+        assert not early.done()
         server.enter("main@1")
         for asked in (early, server.evaluate("main@1", 0, observation)):
             np.testing.assert_allclose((await asked)[0], both_of(own, observation), atol=1e-6)
@@ -294,8 +295,9 @@ def test_players_play_the_same_wherever_they_are_evaluated() -> None:
         cast.publish("main", weights(1), 5)
     one, other = play(here), play(there)
     assert told == [("main", 5), ("main@1", 0)]
-    assert isinstance(policy := there.policy("main"), AlphaZeroPolicy)
-    assert isinstance(policy.network, Remote)
+    for player in ("main", "main@1"):
+        assert isinstance(policy := there.policy(player), AlphaZeroPolicy)
+        assert isinstance(policy.network, Remote)
     assert [result.returns for result in one.results] == [result.returns for result in other.results]
     ours, theirs = one.trajectories["main"], other.trajectories["main"]
     assert ours.decisions >= 40
