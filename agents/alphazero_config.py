@@ -27,7 +27,7 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Literal["gumbel", "puct"] = "gumbel"
-    simulations: NonNegativeInt = 64  # of a decision; 0: the network alone
+    simulations: PositiveInt = 64  # of a decision; a player asked for with `?simulations=0` is its network alone
     cheap: Share = 0.0  # of training decisions that get a cheap search and teach no policy (playout-cap randomisation)
     cheap_simulations: PositiveInt = 16
     sampled_moves: NonNegativeInt = 30  # a training game's first moves vary: drawn by visits, or by Gumbel noise

@@ -207,7 +207,8 @@ def test_network_alone() -> None:
     position = random_table(game, 9, 1)
     logits, _ = oracle(game.spec)(position.pending().observation[:, 0])
     logits[~position.pending().legal[:, 0]] = -np.inf
-    choice = ask(player(game, oracle(game.spec), simulations=0), position, 1)
+    alone = AlphaZeroPolicy(game.spec, AlphaZeroConfig(), OWN_UNITS, simulations=0, network=oracle(game.spec))
+    choice = ask(alone, position, 1)
     assert choice.action[:, 0].tolist() == logits.argmax(axis=1).tolist()
 
 

@@ -165,6 +165,20 @@ def test_simultaneous_decisions_of_one_step_share_its_returns() -> None:
 # ---- a gradient step -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("spec", [FOUR, THREE])
+def test_part_of_the_value_to_learn_may_be_what_the_search_found(spec: GameSpec) -> None:
+    t = trajectories(spec)
+    ended = returns_to_go(t, np.zeros((0, spec.seats), np.float32))
+    for share in (0.0, 0.25, 1.0):
+        one = learner(spec, search_value=share)
+        one.update(t, np.random.default_rng(0))
+        mover = (1 - share) * ended[:, 0] + share * t.extras["value"]
+        kept = one.replay.state()["value"]
+        np.testing.assert_allclose(kept[:, 0], mover, rtol=1e-5, atol=1e-5)
+        other = ended[:, 1] if spec is THREE else (1 - share) * ended[:, 1] - share * t.extras["value"]
+        np.testing.assert_allclose(kept[:, 1], other, rtol=1e-5, atol=1e-5)  # of a zero-sum game with one other seat
+
+
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (-2.0, 6.0), (0.0, 0.0)])
 def test_values_are_scaled_by_the_games_bounds(bounds: tuple[float, float]) -> None:
     spec = GameSpec("scaled", 2, 4, (5,), longest=10, bounds=bounds)

@@ -311,7 +311,7 @@ def test_never_throws_away_what_its_network_knows(rule: str, simulations: int, l
     assert blunders(policy, every_position()) == 0
 
 
-@pytest.mark.parametrize(("rule", "simulations"), [("puct", 1600), ("gumbel", 800)])
+@pytest.mark.parametrize(("rule", "simulations"), [("puct", 1600), ("gumbel", 1000)])
 def test_finds_the_best_moves_by_itself(rule: str, simulations: int) -> None:
     game = games.make("tic_tac_toe")
     assert blunders(player(game, blank(game.spec), rule=rule, simulations=simulations), unlike(every_position())) == 0
