@@ -32,7 +32,7 @@ from agents.search import Leaves, Search
 from agents.search_report import analysis
 from agents.walk import begin
 from games import NO_ACTION, Decisions, Game, GameSpec, Keys, Rows, States
-from games.keys import CHOICE, SEARCH, mix, uniform
+from games.keys import CHOICE, mix, uniform
 
 Network = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Observations [n, *O] to logits [n, A] and values [n, P], the mover's first."""
@@ -150,7 +150,7 @@ class AlphaZeroPolicy:
         search = self._new(context.game, 1)
         trees = np.zeros(1, np.int64)
         self._set_roots(search, trees, decisions, trees, context.states, context.rows)
-        self._begin(search, trees, np.full(1, self.config.simulations), keys[:, 0])
+        self._begin(search, trees, np.full(1, self.config.simulations), keys[:, 0], np.zeros(1, np.bool_))
         search.run(trees, keys[:, 0], context.states, context.rows)
         return analysis(search.forest, 0)
 
@@ -162,7 +162,7 @@ class AlphaZeroPolicy:
             kept = context.scratch.get("trees")
             if kept is None:
                 count = len(history.keys)
-                search = self._new(context.game, count, self.config.simulations)
+                search = self._new(context.game, count, 2 * self.config.simulations)
                 kept = _Kept(search, history.keys.copy(), np.zeros(count, np.int64))
                 context.scratch["trees"] = kept
         if kept is not None and history is not None:
@@ -204,16 +204,14 @@ class AlphaZeroPolicy:
             self._set_roots(search, trees[fresh], decisions, new, context.states, context.rows[new])
         budget = np.full(len(trees), self.config.simulations)
         if self.explore and self.config.cheap > 0:
-            found.full[lot] = uniform(mix(keys, SEARCH, 1)) >= self.config.cheap
+            found.full[lot] = uniform(mix(keys, CHOICE, 1)) >= self.config.cheap
             budget[~found.full[lot]] = self._cheap
-        self._begin(search, trees, budget, keys)
+        early = self._early(context, rows)
+        self._begin(search, trees, budget, keys, early)
         search.run(trees, keys, context.states, context.rows[rows])
         part = found.target[lot], found.value[lot], found.surprise[lot], found.action[lot]
         decide(search.forest, self.rule, trees, np.zeros(self.spec.actions), *part)
-        if self.explore and self.config.rule == "gumbel":
-            late = ~self._early(context, rows)
-            found.action[lot][late] = found.target[lot][late].argmax(axis=1)  # without the noise
-        draw(found.target[lot], self._temperatures(context, rows), uniform(mix(keys, CHOICE)), found.action[lot])
+        draw(found.target[lot], self._temperatures(early), uniform(mix(keys, CHOICE)), found.action[lot])
 
     def _set_roots(
         self, search: Search, trees: NDArray[np.int64], decisions: Decisions, rows: Rows, states: States, at: Rows
@@ -225,8 +223,15 @@ class AlphaZeroPolicy:
         returns = totals(forest, trees, seat, value, self._spread, self._mean)
         search.set_roots(trees, states, at, seat, decisions.legal[rows, 0], logits, returns)
 
-    def _begin(self, search: Search, trees: NDArray[np.int64], budget: NDArray[np.int64], keys: Keys) -> None:
-        """Budgets, schedules and noise of the searches that follow."""
+    def _begin(
+        self,
+        search: Search,
+        trees: NDArray[np.int64],
+        budget: NDArray[np.int64],
+        keys: Keys,
+        early: NDArray[np.bool_],
+    ) -> None:
+        """Budgets, schedules and noise of the searches that follow; Gumbel noise for `early` ones."""
         forest, config = search.forest, self.config
         begin(forest, self.rule, trees, budget)
         if config.rule == "gumbel":
@@ -236,19 +241,19 @@ class AlphaZeroPolicy:
                 forest.considered[trees[mine], :simulations] = self._halving[simulations][considered[mine]]
         if not self.explore:
             return
-        noise = mix(keys, SEARCH, 2)
+        noise = mix(keys, CHOICE, 2)
         if config.rule == "gumbel":
-            add_gumbel(forest, trees, noise)
+            add_gumbel(forest, trees[early], noise[early])
         else:
             full = budget == config.simulations
             add_dirichlet(forest, trees[full], noise[full], config.noise_total)
 
-    def _temperatures(self, context: Context, rows: Rows) -> NDArray[np.float64]:
+    def _temperatures(self, early: NDArray[np.bool_]) -> NDArray[np.float64]:
         if not self.explore:
-            return np.full(len(rows), self.temperature)
+            return np.full(len(early), self.temperature)
         if self.config.rule == "gumbel":
-            return np.zeros(len(rows))  # its noise has varied the choice
-        return np.where(self._early(context, rows), 1.0, 0.0)
+            return np.zeros(len(early))  # its noise has varied the choice
+        return np.where(early, 1.0, 0.0)
 
     def _early(self, context: Context, rows: Rows) -> NDArray[np.bool_]:
         """Which decisions are among the first of a game in training, where choices are to vary."""

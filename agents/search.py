@@ -125,7 +125,7 @@ class Search:
         game, rule, n = self.game, self.rule, len(trees)
         of_tree = np.zeros(len(self.forest.at), np.uint64)
         of_tree[trees] = keys
-        seats = game.decisions(states).seat[rows, 0] if self.determinise else None
+        seats = self.forest.mover[trees, 0] if self.determinise else None
         actions, nature, decisions = self._actions[:n], self._nature[:n], self._decisions.first(n)
         simulation = 0
         while walk.stand(self.forest, trees):

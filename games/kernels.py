@@ -1,14 +1,17 @@
 """How numba kernels are compiled and cached here, and the keys' hash inside them.
 
 Import this before numba: it decides where compiled code is kept. That is beside the source, else in the user's cache
-folder (numba's own choices); where neither can be written, a folder of ours under the temporary directory.
+folder, else under the temporary directory; there in a folder of its own for each version of our sources.
 """
 
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,21 +30,41 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
-def cache_folder(beside: Path, home: Path, temporary: Path) -> Path | None:
-    """Where compiled code must go: None for numba's own choice, a folder under `temporary` where it would find none."""
-    if _can_write(beside) or _can_write(home):
-        return None
+def cache_folder(beside: Path, home: Path, temporary: Path) -> Path:
+    """Where compiled code is kept: the first of these that can be written."""
+    for folder in (beside, home):
+        if _can_write(folder):
+            return folder
     return temporary / f"arena-numba-{getpass.getuser()}"
 
 
+def stamp(sources: Path) -> str:
+    """A name for all that kernels are compiled from, in the folder of our packages.
+
+    Numba knows a kernel is stale when its own file has changed, but not when another has whose kernels it calls.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([*sources.glob("games/*.py"), *sources.glob("agents/*.py")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def forget_old(folder: Path, keep: str, seconds: float) -> None:
+    """Remove what versions other than `keep` compiled, if that is so long ago."""
+    for old in folder.glob("kernels-*"):
+        if old.name != keep and time.time() - old.stat().st_mtime > seconds:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 if "NUMBA_CACHE_DIR" not in os.environ:
-    _folder = cache_folder(
+    _base = cache_folder(
         Path(__file__).parent / "__pycache__",
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba",
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arena",
         Path(tempfile.gettempdir()),
     )
-    if _folder is not None:
-        os.environ["NUMBA_CACHE_DIR"] = str(_folder)
+    _own = f"kernels-{stamp(Path(__file__).parents[1])}"
+    forget_old(_base, _own, seconds=7 * 24 * 3600)
+    os.environ["NUMBA_CACHE_DIR"] = str(_base / _own)
 
 import numba  # noqa: E402  (after the cache folder is chosen)
 

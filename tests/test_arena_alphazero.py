@@ -129,7 +129,11 @@ def test_auto_is_resolved_at_launch_and_kept(whole: dict[str, Any], monkeypatch:
     asked: list[tuple[Any, ...]] = []
 
     def measured(answer: str) -> Callable[..., str]:
-        return lambda *question: asked.append(question) or answer
+        def choose(*question: Any) -> str:
+            asked.append(question)
+            return answer
+
+        return choose
 
     Path("az.yaml").write_text(RUN.replace("inference: torch", "inference: auto"))
     monkeypatch.setattr(runs, "choose", measured("torch"))

@@ -23,6 +23,7 @@ from games.names import UserError
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 KUHN = "openspiel/kuhn_poker"
+BESIDE_MCTS = ("tic_tac_toe_alphazero", "pig_alphazero", "three_seats_alphazero")
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -33,7 +34,29 @@ def test_experiment_can_be_run(path: Path) -> None:
 
 
 def test_there_are_experiments() -> None:
-    assert {"connect_four", "cartpole", "kuhn_poker"} <= {path.stem for path in EXPERIMENTS.glob("*.yaml")}
+    named = {"connect_four", "cartpole", "kuhn_poker", *BESIDE_MCTS}
+    assert named <= {path.stem for path in EXPERIMENTS.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("source", BESIDE_MCTS)
+def test_alphazero_stands_beside_plain_search(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its experiments on small games run in one process and rate it against `mcts` of as many simulations."""
+    config = strict.read(RunConfig, EXPERIMENTS / f"{source}.yaml")
+    agent = config.league.learners["main"].agent
+    assert agent.kind == "alphazero"
+    assert f"mcts:{agent.search.simulations}" in config.league.fixed
+    assert config.rollout.workers == config.rating.workers == 0
+    assert agent.learning_rate.over == config.stop.decisions
+    monkeypatch.chdir(tmp_path)
+    learner = "league.learners.main"
+    settings = [f"{learner}.agent.{setting}" for setting in ("batch=128", "minibatch=64", "inference=torch")]
+    settings += [f"{learner}.agent.search.simulations=4", f"{learner}.snapshot.every=200", "league.fixed=[random]"]
+    settings += ["stop.decisions=256", "rollout.rows=16", "rating.games=6", "rating.final=1", "tracking.wandb=disabled"]
+    settings += ["name=short"]
+    assert launch(EXPERIMENTS / f"{source}.yaml", settings, False, Console(quiet=True), quiet=True) == 0
+    lines = [json.loads(line) for line in Path("runs/short/metrics/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["summary"]["decisions"] >= 256
+    assert {path.name for path in Path("runs/short/players").iterdir()} >= {"main@1", "main@2"}
 
 
 # ---- probabilities -------------------------------------------------------------------------------------------------

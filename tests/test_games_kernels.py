@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from games.kernels import below, cache_folder, kernel, mix_one
+from games.kernels import below, cache_folder, forget_old, kernel, mix_one, stamp
 from games.keys import mix
 
 EXTREMES = np.array([0, 1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)
@@ -46,23 +46,38 @@ def test_a_compiled_function_is_the_function() -> None:
     assert kernel(triangle)(10) == triangle(10) == 55
 
 
-def test_the_cache_stays_where_numba_puts_it_if_it_can(tmp_path: Path) -> None:
-    beside, home, temporary = (tmp_path / name for name in ("beside", "home", "temporary"))
-    assert cache_folder(beside, home, temporary) is None
-    assert not list(beside.iterdir())  # nothing is left of the trial
-    assert not temporary.exists()
-
-
-def test_the_cache_goes_to_a_temporary_folder_where_nothing_else_can_be_written(tmp_path: Path) -> None:
+def test_the_cache_goes_to_the_first_folder_that_can_be_written(tmp_path: Path) -> None:
     """A file where a folder would have to be refuses everybody, also a superuser."""
     (tmp_path / "file").write_text("")
-    blocked, free = tmp_path / "file" / "__pycache__", tmp_path / "free"
-    assert cache_folder(blocked, free, tmp_path) is None
-    assert cache_folder(free, blocked, tmp_path) is None
-    chosen = cache_folder(blocked, blocked, tmp_path)
-    assert chosen is not None
-    assert chosen.parent == tmp_path
+    blocked, free, temporary = tmp_path / "file" / "__pycache__", tmp_path / "free", tmp_path / "temporary"
+    assert cache_folder(free, blocked, temporary) == free
+    assert not list(free.iterdir())  # nothing is left of the trial
+    assert cache_folder(blocked, free, temporary) == free
+    chosen = cache_folder(blocked, blocked, temporary)
+    assert chosen.parent == temporary
     assert chosen.name.startswith("arena-numba-")
+
+
+def test_any_change_of_a_source_makes_another_cache(tmp_path: Path) -> None:
+    """Kernels of one file call those of others, which numba's own cache does not look at."""
+    for name, text in (("games/a.py", "one"), ("agents/b.py", "two"), ("arena/c.py", "three")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    before = stamp(tmp_path)
+    assert stamp(tmp_path) == before
+    (tmp_path / "arena" / "c.py").write_text("no kernels there")
+    assert stamp(tmp_path) == before
+    (tmp_path / "agents" / "b.py").write_text("2")
+    assert stamp(tmp_path) != before
+
+
+def test_only_old_caches_of_other_versions_are_removed(tmp_path: Path) -> None:
+    for name in ("kernels-own", "kernels-old", "kernels-new", "other-old"):
+        (tmp_path / name).mkdir()
+    for name in ("kernels-own", "kernels-old", "other-old"):
+        os.utime(tmp_path / name, (0, 0))
+    forget_old(tmp_path, "kernels-own", seconds=3600)
+    assert {folder.name for folder in tmp_path.iterdir()} == {"kernels-own", "kernels-new", "other-old"}
 
 
 @pytest.mark.parametrize("writable", [True, False])

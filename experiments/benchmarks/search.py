@@ -1,11 +1,11 @@
 """How many simulations a second tree search makes.
 
-    selfplay        Connect Four self-play as shipped: a `Rollout` with recorder, 64 simulations a move by Gumbel's rule,
-                    noise, trees kept from move to move, targets written; MLP 2 x 128
+    selfplay        Connect Four self-play as shipped: a `Rollout` with recorder, 64 simulations a move by Gumbel's
+                    rule, noise, trees kept from move to move, targets written; MLP 2 x 128
     selfplay_puct   the same by PUCT, with Dirichlet noise and visits drawn at temperature 1
     no_network      trees alone, PUCT, nothing evaluated
-    residual        self-play with 4 blocks of 64 channels; `residual_forward` is the bare forward pass at the same batch,
-                    backend and precision, in turns with it
+    residual        self-play with 4 blocks of 64 channels; `residual_forward` is the bare forward pass at the same
+                    batch, backend and precision, in turns with it
     openspiel/…     wrapped games from their start position, PUCT, nothing evaluated
 
 Rows that say `2_cores` are two processes of one thread each, pinned, at the same time; all others are one such process.
@@ -228,7 +228,7 @@ def memory(trees: int, simulations: int) -> int:
     from games.connect_four import STATE
 
     spec = games.spec_of("connect_four")
-    nodes = 2 * simulations + 1
+    nodes = 3 * simulations + 1
     return trees * (bytes_a_tree(spec, nodes, nodes * spec.actions) + nodes * STATE.itemsize)
 
 
