@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
+from test_agents_alphazero import best_in_pig
 
-from arena.contest import contest
+from arena.contest import Guests, contest
 from arena.ladder import Row
 from arena.launch import launch
-from arena.players import load
+from arena.match import Table
+from arena.players import Loaded, load
+from arena.rollout import Order, Rollout
 from arena.run import look
 from arena.standings import standings
 from experiments import nashconv
+from games.keys import generator, mix
+from games.tic_tac_toe import LINES
+from leagues.core import Match
 
 pytestmark = pytest.mark.slow
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -70,3 +79,150 @@ def test_connect_four_beats_random(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = run("connect_four", tmp_path, monkeypatch, "stop.decisions=1e6", "rating.final=0", "stop.minutes=null")
     against = contest(load(f"{folder}:main"), load("random", "connect_four"), 400, opening=2, seed=1)
     assert against.low > 0.9
+
+
+# ---- AlphaZero -----------------------------------------------------------------------------------------------------
+
+
+def alphazero(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, decisions: int) -> Path:
+    """A shorter run of an experiment, its learning rate to match."""
+    agent = "league.learners.main.agent"
+    settings = f"stop.decisions={decisions}", f"{agent}.learning_rate.over={decisions}", f"{agent}.inference=torch"
+    return run(name, folder, monkeypatch, *settings, "rating.final=0")
+
+
+@cache
+def value(mine: int, others: int) -> int:
+    """Tic-tac-toe's value for the seat to move; cells are bits."""
+    if any(all(others >> cell & 1 for cell in line) for line in LINES):
+        return -1
+    return 0 if mine | others == 511 else max(values(mine, others).values())
+
+
+def values(mine: int, others: int) -> dict[int, int]:
+    """Of each free cell, what marking it is worth."""
+    free = [cell for cell in range(9) if not (mine | others) >> cell & 1]
+    return {cell: -value(others, mine | 1 << cell) for cell in free}
+
+
+def cells(table: Table) -> list[tuple[int, int]]:
+    """Of each game, the marks of the seat to move and the other's, as bits."""
+    marks = table.pending().observation.reshape(-1, 2, 9).astype(np.int64) @ (1 << np.arange(9))
+    return [(int(mine), int(others)) for mine, others in marks]
+
+
+def against_minimax(player: Loaded, seat: int, *, careless: bool, opening: int, games: int) -> NDArray[np.float64]:
+    """What the player in `seat` returns in games against perfect play, where the opening did not lose them already.
+
+    Of its best actions the opponent takes any; `careless`, any that does not lose. The opening is random plies.
+    """
+    table, rng = Table(player.game, mix(11, np.arange(games))), generator(12 + seat)
+    fair = np.ones(games, np.bool_)
+    for step in range(9):
+        boards, moves = cells(table), np.full((games, 1), -1)
+        going = np.flatnonzero(~table.over)
+        if step == opening:
+            side = 1 if step % 2 == seat else -1
+            fair[going] = [side * value(*boards[row]) >= 0 for row in going.tolist()]
+        if step >= opening and step % 2 == seat:
+            moves = player.choose(table)
+        else:
+            for row in going.tolist():
+                worth = values(*boards[row])
+                best = max(worth.values())
+                least = -1 if step < opening else min(best, 0) if careless else best
+                moves[row] = rng.choice([cell for cell, known in worth.items() if known >= least])
+        table.play(moves)
+    assert table.over.all()
+    return table.returns[fair, seat]
+
+
+def against_anything(player: Loaded, seat: int) -> float:
+    """The least that the player in `seat` returns, whatever the other plays: every line of play is followed."""
+    lines: list[list[int]] = [[]]
+    worst = 1.0
+    for step in range(9):
+        table = Table(player.game, mix(13, np.arange(len(lines))))
+        moves = np.array(lines, np.int16).reshape(len(lines), step, 1)
+        table.replay(moves, np.full(len(lines), step))
+        worst = min([worst, *table.returns[table.over, seat].tolist()])
+        boards, going = cells(table), np.flatnonzero(~table.over).tolist()
+        chosen = player.choose(table)[:, 0].tolist()
+        options = {row: [chosen[row]] if step % 2 == seat else list(values(*boards[row])) for row in going}
+        lines = [[*lines[row], cell] for row in going for cell in options[row]]
+    full = Table(player.game, mix(13, np.arange(len(lines))))
+    full.replay(np.array(lines, np.int16).reshape(len(lines), 9, 1), np.full(len(lines), 9))
+    return min([worst, *full.returns[:, seat].tolist()])
+
+
+def test_alphazero_never_loses_at_tic_tac_toe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 games from each seat against each of two perfect opponents, and then every game that there is."""
+    player = load(f"{alphazero('tic_tac_toe_alphazero', tmp_path, monkeypatch, 100_000)}:main")
+    for seat in (0, 1):
+        drawn = against_minimax(player, seat, careless=False, opening=0, games=1000)
+        assert len(drawn) == 1000
+        assert set(drawn.tolist()) == {0.0}
+        others = against_minimax(player, seat, careless=True, opening=2, games=1000)
+        assert len(others) > 300
+        assert others.min() == 0
+        assert against_anything(player, seat) == 0
+    beginner = load("runs/run:main@1?simulations=0")
+    assert against_minimax(beginner, 1, careless=False, opening=0, games=1000).min() == -1
+    assert against_anything(beginner, 0) == -1
+
+
+def pig(table: Table, row: int) -> tuple[int, int, int]:
+    """Of one game of pig: the mover's points, the other's, and the turn's so far."""
+    words = str(table.states[row].single.state).replace(",", "").split()
+    mover = int(words[8])
+    return int(words[1 + mover]), int(words[2 - mover]), int(words[5])
+
+
+def test_alphazero_learns_to_play_pig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Almost as value iteration does, and so better than plain search with as many simulations."""
+    player, odds = load(f"{alphazero('pig_alphazero', tmp_path, monkeypatch, 25_000)}:main"), best_in_pig(20)
+    table, rng = Table(player.game, mix(5, np.arange(300))), generator(6)
+    given_away: list[float] = []
+    while not table.over.all():
+        moves = player.choose(table)
+        for row in np.flatnonzero(~table.over).tolist():
+            mine, other, turn = pig(table, row)
+            if mine + turn < 20:
+                given_away.append(max(odds[mine, other, turn]) - odds[mine, other, turn][moves[row, 0]])
+            else:
+                given_away.append(float(moves[row, 0] == 0))  # it need only stop
+            if rng.random() < 0.15:  # positions that it would not come to
+                moves[row] = rng.choice(np.flatnonzero(table.pending().legal[row, 0]))
+        table.play(moves)
+    assert len(given_away) > 2000
+    assert np.mean(given_away) < 0.005  # of a game; mcts:32 gives away 0.077 with each decision, mcts:1000 0.006
+    result = contest(player, load("mcts:32", "openspiel/pig?winscore=20"), 400, opening=0, seed=1)
+    assert result.low > 0.7
+
+
+def test_alphazero_beats_plain_search_with_three_at_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share of games won against two of its kind, of which equals win a third."""
+    player = load(f"{alphazero('three_seats_alphazero', tmp_path, monkeypatch, 25_000)}:main")
+    result = contest(player, load("mcts:32", "openspiel/pig?players=3&winscore=15"), 600, opening=0, seed=1)
+    assert result.draws == 0
+    assert result.low > 0.4
+
+
+def chips(a: Loaded, b: Loaded, games: int) -> tuple[float, float]:
+    """What a earns of b in a game on average, seats changing within each pair, and how far the 95% interval reaches."""
+    match = Match(0, ("a", "b"), "audit", 7, games, paired=True)
+    results = Rollout(a.game, Guests({"a": a.policy, "b": b.policy}), 256).run(Order((match,))).results
+    earned = np.zeros(games)
+    for result in results:
+        earned[result.game] = result.returns[match.lineup(result.game, (0, 1)).index("a")]
+    pairs = earned.reshape(-1, 2).mean(axis=1)
+    return float(pairs.mean()), float(1.96 * pairs.std() / len(pairs) ** 0.5)
+
+
+def test_alphazero_wins_chips_at_leduc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of random play, and of its own search with an untrained network. It may still be exploited."""
+    folder = alphazero("leduc_poker_alphazero", tmp_path, monkeypatch, 20_000)
+    trained = load(f"{folder}:main")
+    for other, least in ((load("random", "openspiel/leduc_poker"), 1.0), (load(f"{folder}:main@1"), 0.25)):
+        mean, reach = chips(trained, other, 4000)
+        assert mean - reach > least
