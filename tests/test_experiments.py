@@ -24,6 +24,7 @@ from games.names import UserError
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 KUHN = "openspiel/kuhn_poker"
 BESIDE_MCTS = ("tic_tac_toe_alphazero", "pig_alphazero", "three_seats_alphazero")
+HIDDEN = "leduc_poker_alphazero"
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -34,17 +35,18 @@ def test_experiment_can_be_run(path: Path) -> None:
 
 
 def test_there_are_experiments() -> None:
-    named = {"connect_four", "cartpole", "kuhn_poker", *BESIDE_MCTS}
+    named = {"connect_four", "cartpole", "kuhn_poker", *BESIDE_MCTS, HIDDEN}
     assert named <= {path.stem for path in EXPERIMENTS.glob("*.yaml")}
 
 
-@pytest.mark.parametrize("source", BESIDE_MCTS)
-def test_alphazero_stands_beside_plain_search(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its experiments on small games run in one process and rate it against `mcts` of as many simulations."""
+@pytest.mark.parametrize("source", [*BESIDE_MCTS, HIDDEN])
+def test_alphazero_on_small_games(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run in one process, beside `mcts` of as many simulations where nothing is hidden."""
     config = strict.read(RunConfig, EXPERIMENTS / f"{source}.yaml")
     agent = config.league.learners["main"].agent
     assert agent.kind == "alphazero"
-    assert f"mcts:{agent.search.simulations}" in config.league.fixed
+    assert (f"mcts:{agent.search.simulations}" in config.league.fixed) == (source in BESIDE_MCTS)
+    assert agent.search.determinise == (source == HIDDEN)
     assert config.rollout.workers == config.rating.workers == 0
     assert agent.learning_rate.over == config.stop.decisions
     monkeypatch.chdir(tmp_path)

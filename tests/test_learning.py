@@ -134,25 +134,26 @@ def against_minimax(player: Loaded, seat: int, *, careless: bool, opening: int, 
                 moves[row] = rng.choice([cell for cell, known in worth.items() if known >= least])
         table.play(moves)
     assert table.over.all()
-    return table.returns[fair, seat]
+    returns: NDArray[np.float64] = table.returns[fair, seat]
+    return returns
 
 
 def against_anything(player: Loaded, seat: int) -> float:
     """The least that the player in `seat` returns, whatever the other plays: every line of play is followed."""
     lines: list[list[int]] = [[]]
     worst = 1.0
-    for step in range(9):
+    for step in range(10):
         table = Table(player.game, mix(13, np.arange(len(lines))))
-        moves = np.array(lines, np.int16).reshape(len(lines), step, 1)
-        table.replay(moves, np.full(len(lines), step))
-        worst = min([worst, *table.returns[table.over, seat].tolist()])
-        boards, going = cells(table), np.flatnonzero(~table.over).tolist()
-        chosen = player.choose(table)[:, 0].tolist()
-        options = {row: [chosen[row]] if step % 2 == seat else list(values(*boards[row])) for row in going}
-        lines = [[*lines[row], cell] for row in going for cell in options[row]]
-    full = Table(player.game, mix(13, np.arange(len(lines))))
-    full.replay(np.array(lines, np.int16).reshape(len(lines), 9, 1), np.full(len(lines), 9))
-    return min([worst, *full.returns[:, seat].tolist()])
+        table.replay(np.array(lines, np.int16).reshape(len(lines), step, 1), np.full(len(lines), step))
+        worst = float(table.returns[table.over, seat].min(initial=worst))
+        boards, chosen = cells(table), player.choose(table)[:, 0].tolist()
+        lines = [
+            [*lines[row], cell]
+            for row in np.flatnonzero(~table.over).tolist()
+            for cell in ([chosen[row]] if step % 2 == seat else values(*boards[row]))
+        ]
+    assert not lines
+    return worst
 
 
 def test_alphazero_never_loses_at_tic_tac_toe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def makers(rows: int) -> dict[str, Callable[[], Measure]]:
         "selfplay": lambda: SelfPlay(MLP, rows),
         "selfplay_puct": lambda: SelfPlay(MLP, rows, "puct"),
         "no_network": lambda: Trees("connect_four", rows),
-        "residual": lambda: SelfPlay(CONV, rows),
+        "residual": lambda: SelfPlay(CONV, min(rows, 128)),  # enough for its network, and a move is soon made
     } | {name: (lambda name=name: Trees(name, 256)) for name in OPENSPIEL}
 
 
