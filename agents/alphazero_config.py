@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from agents.inference import resolve
 from agents.networks import NetworkConfig
 from agents.schedules import Schedule, Scheduled
 
@@ -69,13 +71,19 @@ class ReplayConfig(BaseModel):
         return self
 
 
+def _known(backend: str) -> str:
+    """A backend that there is, though perhaps not on this machine."""
+    resolve(backend, fallback=True)
+    return backend
+
+
 class AlphaZeroConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["alphazero"] = "alphazero"
     network: NetworkConfig = NetworkConfig()
     search: SearchConfig = SearchConfig()
-    inference: str = "auto"  # agents.inference.BACKENDS; auto: the fastest here for this network and batch
+    inference: Annotated[str, AfterValidator(_known)] = "auto"  # agents.inference.BACKENDS; auto: the fastest here
     cache: NonNegativeInt = 0  # positions whose evaluation is kept, in a rollout
     batch: PositiveInt = 8192  # new decisions to an update, at least: whole games are taken
     minibatch: PositiveInt = 1024  # decisions to a gradient step

@@ -67,10 +67,10 @@ class Follower:
         return self.plain.search(self.root, board, key, simulations, noise)
 
     def follow(self, action: int, chance: int, simulations: int) -> None:
-        """What was looked at is kept, where a search of `simulations` leaves room for another."""
+        """What was looked at is kept, where it leaves room for a search of `simulations`."""
         assert self.root is not None
         child = self.root.children.get((action, chance))
-        self.root = child if child is not None and child.prior and child.size <= simulations + 1 else None
+        self.root = child if child is not None and child.prior and child.size <= 2 * simulations + 1 else None
 
 
 @pytest.mark.parametrize("rule", ["puct", "gumbel"])
