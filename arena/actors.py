@@ -17,6 +17,7 @@ from agents.core import Weights
 from agents.kinds import AgentConfig
 from arena.backend import Apprentice, Cast
 from arena.files import Arrays
+from arena.process import settle
 from arena.rollout import Batch, Order, Rollout
 from arena.serving import Answer, Floats, InferenceLost, Networks, Remote, Server
 from leagues.core import Player
@@ -142,10 +143,8 @@ class LearnerActor:
 
 
 def _settle(known: Mapping[str, Any]) -> None:
-    """Make a new process like the driver: one thread to each, and the games that were registered there."""
-    import torch
-
-    torch.set_num_threads(1)
+    """Make a new process like the driver: settled, and with the games that were registered there."""
+    settle()
     for name, factory in known.items():
         if name not in games.names():
             games.register(name, factory)

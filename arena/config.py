@@ -227,6 +227,11 @@ def unsupported(config: RunConfig, spec: GameSpec) -> list[str]:
             problems.append(
                 f"league.learners.{name}.agent.kind: {settings.agent.kind} cannot play {spec.name}: {reason}"
             )
+        if settings.agent.kind == "qmix" and config.rollout.piece < spec.longest:
+            problems.append(
+                f"rollout.piece: {name} learns from whole games, and those of {spec.name} have up to {spec.longest}"
+                f" steps; take rollout.piece={spec.longest} or more, or shorter games."
+            )
     fixed, anchor = config.league.fixed, config.rating.anchor
     for name in fixed:
         reason = SUPPORTS[name.partition(":")[0]](spec)

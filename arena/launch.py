@@ -10,12 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.kinds import play_settings, remark
 from arena import checkpoints, ladder, strict
 from arena.backend import Backend, InProcess
 from arena.config import RunConfig, run_folder
 from arena.files import Arrays
 from arena.interrupts import Interrupts
 from arena.ladder import Ladder
+from arena.process import settle
 from arena.progress import Progress, open_progress
 from arena.run import Run, create, reopen
 from arena.tracking import open_tracker
@@ -29,9 +31,7 @@ def launch(source: Path, overrides: Sequence[str], resume: bool, console: Consol
 
     To go on, `source` may also be the run's folder. Raises UserError for whatever is wrong that can be known before.
     """
-    import torch
-
-    torch.set_num_threads(1)  # more are slower: networks are small, and the cores belong to the actors
+    settle()
     again = source.is_dir()
     config = strict.read(RunConfig, source / "config.yaml" if again else source, overrides)
     folder = source if again else run_folder(config, source)
@@ -45,6 +45,8 @@ def launch(source: Path, overrides: Sequence[str], resume: bool, console: Consol
     if standing.rows:
         console.print(ladder.text(standing))
     console.print(next_commands(folder, run, standing), highlight=False)
+    for line in evaluations(run, standing):
+        console.print(line, highlight=False, soft_wrap=True)
     return interrupts.exit_code
 
 
@@ -62,6 +64,9 @@ def _train(run: Run, saved: Saved | None, progress: Progress, interrupts: Interr
     )
     with closing(tracker), closing(_backend(run, progress)) as backend:
         training = Training(run, backend, tracker, progress, interrupts)
+        for name, settings in run.config.league.learners.items():
+            if said := remark(run.game.spec, settings.agent):
+                progress.message(f"{name}: {said}")
         if saved:
             training.resume(record, arrays)
         else:
@@ -102,3 +107,19 @@ def next_commands(folder: Path, run: Run, standing: Ladder) -> str:
     lines.append(f"launch {folder} --resume {' '.join(further)}")
     arena = "uv run arena" if "UV" in os.environ else "arena"  # uv says so to what it runs, which is on no path
     return "Next:\n" + "\n".join(f"  {arena} {line}" for line in lines)
+
+
+def evaluations(run: Run, standing: Ladder) -> list[str]:
+    """What each learner's newest snapshot returned in rating games, where there is no opponent to be rated against."""
+    lines = []
+    for name, settings in run.config.league.learners.items():
+        own = [row for row in standing.rows if row.id.startswith(f"{name}@") and row.games]
+        if standing.competitive or not own:
+            continue
+        row = max(own, key=lambda row: int(row.id.rpartition("@")[2]))
+        how = "Greedy evaluation" if set(play_settings(settings.agent).values()) == {0.0} else "Evaluation"
+        line = f"{how} return of {row.id}: {row.rating:.2f} ({row.low:.2f} to {row.high:.2f}, {row.games} games)"
+        if standing.seats > 1:
+            line += f" a seat, {row.rating * standing.seats:.2f} summed over {standing.seats} seats"
+        lines.append(line)
+    return lines

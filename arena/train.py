@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from agents.core import Trajectories
-from agents.kinds import record_of
+from agents.kinds import play_settings, record_of
 from arena import checkpoints
 from arena.backend import Backend, InProcess, Learned, Lost, Played, Pool
 from arena.files import Arrays
@@ -204,7 +204,7 @@ class Training:
             id=player_id,
             kind=settings.agent.kind,
             content=self.run.store.save(player_id, frozen),
-            settings={"temperature": settings.agent.temperature},
+            settings=play_settings(settings.agent),
             parent=learner,
             step=pile.decisions,
             role=learner,

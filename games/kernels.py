@@ -85,6 +85,13 @@ def walker(function: _Function) -> _Function:
     return compiled
 
 
+def lanes(function: _Function) -> _Function:
+    """A `kernel` of float32 arithmetic that may be done for many numbers at once: division by zero raises nothing, and
+    sums may be taken in another order."""
+    compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)(function)
+    return compiled
+
+
 @kernel
 def mix_one(key: np.uint64, number: np.uint64) -> np.uint64:
     """`games.keys.mix(key, number)` for one key inside a kernel."""

@@ -50,14 +50,14 @@ def test_other_names_are_refused_with_the_way_out(name: str, message: str) -> No
 
 
 def test_every_kind_says_what_it_supports() -> None:
-    assert set(SUPPORTS) == {*SCRIPTED, "ppo", "alphazero"}
+    assert set(SUPPORTS) == {*SCRIPTED, "ppo", "alphazero", "qmix"}
     at_once = games.spec_of("rock_paper_scissors")
     hidden = GameSpec("hidden", 2, 3, (4,), 10, perfect_information=False, searchable=True)
     for kind, supports in SUPPORTS.items():
         assert supports(SPEC) is None
         for spec in (at_once, hidden):
             reason = supports(spec)
-            assert (reason is None) == (kind in ("random", "ppo")), kind
+            assert (reason is None) == (kind in ("random", "ppo", "qmix")), kind
             assert reason is None or (spec.name in reason and reason.endswith("."))
 
 

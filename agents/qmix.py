@@ -1,0 +1,423 @@
+"""QMIX: a team that learns together from what it is paid together, each member acting on what it alone sees.
+
+Every member has the same recurrent network, told its seat and its last action, that values its own actions (Q_i). A
+mixer that sees the global state makes of the chosen ones the value of what the team did (Q_tot), rising in each Q_i, so
+the member's own best action is the team's:
+
+    Q_tot = w2(s)^T elu(W1(s)^T q + b1(s)) + V(s)      W1, w2 = |hypernetworks of s|
+
+One gradient step, on whole episodes from replay:
+
+    1. both networks, the one that learns and the target, over all steps of all members at once
+    2. the target of each team step: TD(lambda) returns of the target's Q_tot, each member's next action being the legal
+       one that the learning network holds best
+    3. squared error of Q_tot over the team steps that were played
+
+Rashid et al. 2018 (arXiv 1803.11485). VDN (Sunehag et al. 2017, arXiv 1706.05296) is the same with a sum for a mixer,
+independent Q-learning (Tan 1993) with none. Whoever does not act adds nothing to Q_tot, and remembers what it knew; its
+last action is still credited with what its team earns later. Not here: prioritised replay, continuous actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.core import Choice, Context, Trajectories, Weights
+from agents.episodes import Batch, EpisodeReplay, Seating, episodes
+from agents.networks import flattened, load_arrays, part_of, to_arrays
+from agents.qmix_config import QMIXConfig
+from agents.recurrent import GRU
+from games import Decisions, GameSpec, Keys
+from games.kernels import kernel, mix_one
+
+
+def supports(spec: GameSpec, config: QMIXConfig | None = None) -> str | None:
+    """Why QMIX cannot play this game (with this config); None where it can."""
+    if config is not None and config.state == "game" and spec.global_state is None:
+        return f"{spec.name} has no global state; take state: auto, or observations: those of the team side by side."
+    return None
+
+
+def remark(spec: GameSpec, config: QMIXConfig) -> str:
+    """What the mixer sees and what the team is paid, as a sentence: results depend on both."""
+    size = _state_size(spec, config)
+    seen = "the game's own global state" if _uses_state(spec, config) else "the observations of the team side by side"
+    kind = {"qmix": f"QMIX mixes with {seen} ({size} numbers)", "vdn": "VDN sums", "iql": "each member learns alone"}
+    return f"{kind[config.mixer]}; a team is paid the {config.team_reward} of its seats' rewards."
+
+
+class TeamNet(nn.Module):
+    """What each member's actions are worth to it: observation, last action and seat to Q_i, by way of its memory."""
+
+    def __init__(self, spec: GameSpec, config: QMIXConfig) -> None:
+        super().__init__()
+        self.seen, self.actions, self.seats = int(np.prod(spec.observation)), spec.actions, spec.seats
+        # Without a bias: what the seat's own input brings is one already.
+        self.first = nn.Linear(self.seen + self.actions + self.seats, config.width, bias=False)
+        self.memory = GRU(config.width)
+        self.value = nn.Linear(config.width, self.actions)
+
+    def inputs(self, observation: Tensor, last: Tensor, seat: Tensor) -> Tensor:
+        """Observations [..., *O], last actions [...] (-1 for none) and seats [...] as what the network is given."""
+        n = last.numel()
+        x = torch.zeros(n, self.seen + self.actions + self.seats, device=observation.device)
+        x[:, : self.seen] = observation.reshape(n, -1)
+        row, last = torch.arange(n, device=x.device), last.reshape(-1)
+        x[row, self.seen + last.clamp(min=0)] = (last >= 0).float()
+        x[row, self.seen + self.actions + seat.reshape(-1)] = 1
+        return x
+
+    def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: inputs [n, inputs] and memory [n, width] to Q_i [n, A] and the new memory."""
+        h = self.memory.step(torch.relu(self.first(x)), h)
+        return self.value(h), h
+
+    def forward(self, x: Tensor, active: Tensor) -> Tensor:
+        """Inputs [T, N, inputs] of whole episodes to Q_i [T, N, A]."""
+        q: Tensor = self.value(self.memory(torch.relu(self.first(x)), active))
+        return q
+
+
+class Monotonic(nn.Module):
+    """QMIX's mixer."""
+
+    def __init__(self, members: int, state: int, config: QMIXConfig) -> None:
+        super().__init__()
+        self.members, self.embedding, self.hyper = members, config.embedding, config.hyper
+        # The first layers of all four networks of the state, as one: W1's, w2's, V's, and b1, which has no other.
+        self.sizes = (self.hyper, self.hyper, self.embedding, self.embedding)
+        self.first = nn.Linear(state, sum(self.sizes))
+        self.inner = nn.Linear(self.hyper, members * self.embedding)  # W1
+        self.outer = nn.Linear(self.hyper, self.embedding)  # w2
+        self.level = nn.Linear(self.embedding, 1)  # V
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        """Chosen Q_i [R, n], 0 of whoever does not act, and states [R, state] to Q_tot [R, 1]."""
+        to_inner, to_outer, to_level, bias = self.first(state).split(self.sizes, dim=1)
+        inner = self.inner(torch.relu(to_inner)).abs().view(-1, self.members, self.embedding)
+        hidden = _elu((q[:, :, None] * inner).sum(1) + bias)
+        outer = self.outer(torch.relu(to_outer)).abs()
+        mixed: Tensor = (hidden * outer).sum(1, keepdim=True) + self.level(torch.relu(to_level))
+        return mixed
+
+
+def _elu(x: Tensor) -> Tensor:
+    """As torch's, but with `exp`, which on a CPU is many times faster than its `expm1`."""
+    return torch.relu(x) + torch.exp(x.clamp(max=0)) - 1
+
+
+class Sum(nn.Module):
+    """VDN's mixer."""
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return q.sum(1, keepdim=True)
+
+
+class Apart(nn.Module):
+    """Independent learners': a value for each member."""
+
+    def forward(self, q: Tensor, state: Tensor) -> Tensor:
+        return q
+
+
+def make_mixer(spec: GameSpec, config: QMIXConfig) -> nn.Module:
+    """The mixer: chosen Q_i [R, n] and states [R, state] to values [R, 1], or [R, n] where members learn alone."""
+    if config.mixer == "qmix":
+        return Monotonic(Seating.of(spec).members, _state_size(spec, config), config)
+    return Sum() if config.mixer == "vdn" else Apart()
+
+
+def _uses_state(spec: GameSpec, config: QMIXConfig) -> bool:
+    return spec.global_state is not None and config.state != "observations"
+
+
+def _state_size(spec: GameSpec, config: QMIXConfig) -> int:
+    """Numbers that the mixer sees: with more than one team also which one it is."""
+    seating = Seating.of(spec)
+    own = seating.members * int(np.prod(spec.observation))
+    shown = int(np.prod(spec.global_state)) if _uses_state(spec, config) and spec.global_state is not None else own
+    return shown + (seating.teams if seating.teams > 1 else 0)
+
+
+class QMIXPolicy:
+    """The members as players: the action each values most, and at random with probability epsilon."""
+
+    def __init__(
+        self,
+        spec: GameSpec,
+        config: QMIXConfig,
+        weights: Weights,
+        epsilon: float | None = None,
+        *,
+        explore: bool = False,
+    ) -> None:
+        self.net = TeamNet(spec, config).requires_grad_(False)
+        load_arrays(self.net, part_of(weights, "net."))
+        self.epsilon = float(weights["epsilon"]) if explore else config.play_epsilon if epsilon is None else epsilon
+        self.memory: tuple[int, ...] | None = (
+            config.width + 1,
+        )  # what it remembers, then its last action + 1: 0 at the start of a game
+
+    def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
+        shape = decisions.active.shape
+        n = decisions.active.size
+        assert context.memory is not None
+        memory = torch.from_numpy(context.memory.reshape(n, -1))
+        last = memory[:, -1].long() - 1
+        with torch.inference_mode():
+            seat = torch.from_numpy(decisions.seat.reshape(n).astype(np.int64))
+            x = self.net.inputs(torch.from_numpy(decisions.observation), last, seat)
+            q, h = self.net.step(x, memory[:, :-1])
+        action = _choose(q.numpy(), decisions.legal.reshape(n, -1), keys.reshape(n), self.epsilon)
+        kept = np.concatenate([h.numpy(), action[:, None].astype(np.float32) + 1], axis=1)
+        extras = {"last": last.numpy().astype(np.int16).reshape(shape)}
+        return Choice(action.reshape(shape), extras, kept.reshape(*shape, -1))
+
+
+@kernel
+def _choose(
+    q: NDArray[np.float32], legal: NDArray[np.bool_], keys: NDArray[np.uint64], epsilon: float
+) -> NDArray[np.int64]:
+    """The best legal action of each row [n], or any by chance; -1 where nothing is legal."""
+    n, actions = legal.shape
+    chosen = np.full(n, -1, np.int64)
+    for i in range(n):
+        count = 0
+        for a in range(actions):
+            if legal[i, a]:
+                count += 1
+                if chosen[i] < 0 or q[i, a] > q[i, chosen[i]]:
+                    chosen[i] = a
+        if count and float(mix_one(keys[i], np.uint64(0)) >> np.uint64(11)) * 2.0**-53 < epsilon:
+            skip = int(float(mix_one(keys[i], np.uint64(1)) >> np.uint64(11)) * 2.0**-53 * count)
+            for a in range(actions):
+                if legal[i, a]:
+                    if skip == 0:
+                        chosen[i] = a
+                        break
+                    skip -= 1
+    return chosen
+
+
+class _Networks(nn.Module):
+    """What is learned."""
+
+    def __init__(self, spec: GameSpec, config: QMIXConfig) -> None:
+        super().__init__()
+        self.net, self.mixer = TeamNet(spec, config), make_mixer(spec, config)
+
+
+class QMIXLearner:
+    """Improves one network for all members, from episodes of the teams that its player held."""
+
+    def __init__(self, spec: GameSpec, config: QMIXConfig, seed: int, device: str = "cpu") -> None:
+        self.spec, self.config, self.device = spec, config, torch.device(device)
+        self.seating = Seating.of(spec)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.learned = _Networks(spec, config).to(self.device)
+        self.target = deepcopy(self.learned).requires_grad_(False)
+        self._flat, self._gradient = flattened(self.learned)
+        self._target_flat = flattened(self.target)[0].requires_grad_(False)
+        self.optimiser = torch.optim.Adam([self._flat], lr=config.learning_rate.start, eps=1e-5, fused=True)
+        self.replay = EpisodeReplay(config.replay)
+        self.seats = torch.from_numpy(self.seating.seat.clip(min=0)).to(self.device)  # [teams, n]
+        self.decisions = 0  # learned from so far
+        self.steps = 0  # team steps seen
+        self.episodes = 0  # collected
+        self.gradient_steps = 0
+        self.owed = 0.0  # gradient steps
+        self.skipped_in_a_row = 0
+        self._paid = np.zeros(3)  # count, mean and sum of squared deviations of team rewards
+
+    def update(self, trajectories: Trajectories, rng: np.random.Generator) -> dict[str, float]:
+        """Keep the new episodes, and make as many gradient steps as they are worth, once there are enough."""
+        config = self.config
+        new = episodes(trajectories, self.spec, self.seating, config.team_reward)
+        self.replay.add(new)
+        played = np.ones(len(new.reward), np.bool_)
+        played[np.cumsum(new.length) - 1] = False
+        self._note_rewards(new.reward[played])
+        self.decisions += trajectories.decisions
+        self.steps += int(played.sum())
+        self.episodes += len(new.length)
+        self.owed += config.updates * len(new.length)
+        sums, steps, skipped = dict.fromkeys(("loss", "q_tot", "target", "grad_norm"), 0.0), 0, 0
+        if len(self.replay) < config.episodes:
+            self.owed = 0.0  # as PyMARL: nothing is made up for later
+        while self.owed >= 1:
+            self.owed -= 1
+            metrics = self.gradient_step(self.replay.sample(rng, config.episodes))
+            if metrics is None:
+                skipped += 1
+                continue
+            steps += 1
+            for name in sums:
+                sums[name] += metrics[name]
+        return {name: total / max(steps, 1) for name, total in sums.items()} | {
+            "team_return": float(new.reward.sum() / len(new.length)),
+            "epsilon": config.epsilon.at(self.steps),
+            "learning_rate": config.learning_rate.at(self.steps),
+            "team_steps": float(self.steps),
+            "episodes": float(self.episodes),
+            "gradient_steps": float(self.gradient_steps),
+            "skipped_steps": float(skipped),
+        }
+
+    def gradient_step(self, batch: Batch) -> dict[str, float] | None:
+        """One step on a batch of episodes; None where loss or gradient is not finite, and then nothing is changed."""
+        config = self.config
+        steps, count, n = batch.active.shape
+        active = self._tensor(batch.active)
+        seats = self.seats[self._tensor(batch.team)].expand(steps, count, n)
+        x = self.learned.net.inputs(self._tensor(batch.observation), self._tensor(batch.last).long(), seats)
+        x, acting = x.view(steps, count * n, -1), active.view(steps, count * n)
+        state = self._states(batch)
+        q = self.learned.net(x, acting).view(steps, count, n, -1)
+        action = self._tensor(batch.action).long()
+        chosen = q[:-1].gather(3, action[:-1, :, :, None]).squeeze(3) * active[:-1]
+        value = self.learned.mixer(chosen.reshape(-1, n), state[:-1].reshape((steps - 1) * count, -1))
+        with torch.no_grad():
+            target, weight = self._targets(batch, q.detach(), x, acting, state)
+        value = value.view(target.shape)
+        loss = ((value - target).square() * weight).sum() / weight.sum()
+        self._gradient.zero_()
+        loss.backward()
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient *= (config.max_grad_norm / (norm + 1e-6)).clamp(max=1)
+        with torch.no_grad():
+            share = weight / weight.sum()
+            numbers = torch.stack([loss, (value * share).sum(), (target * share).sum(), norm]).tolist()
+        if not np.isfinite(numbers).all():
+            self._skip(numbers)
+            return None
+        self.skipped_in_a_row = 0
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate.at(self.steps)
+        self.optimiser.step()
+        self.gradient_steps += 1
+        self._renew_target()
+        return dict(zip(("loss", "q_tot", "target", "grad_norm"), numbers, strict=True))
+
+    def _targets(self, batch: Batch, q: Tensor, x: Tensor, acting: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What Q_tot should be at each team step, and whether it counts, both [T - 1, b, 1], or [T - 1, b, n] of
+        members apart."""
+        steps, count, n = batch.active.shape
+        illegal = ~self._tensor(batch.legal)
+        theirs = self.target.net(x, acting).view(q.shape)
+        judge = q if self.config.double else theirs
+        best = judge.masked_fill(illegal, -torch.inf).argmax(3, keepdim=True)
+        next_q = theirs.gather(3, best).squeeze(3) * self._tensor(batch.active)
+        value = self.target.mixer(next_q.view(-1, n), state.reshape(steps * count, -1)).view(steps, count, -1)
+        apart = self.config.mixer == "iql"
+        alive: NDArray[np.bool_] = batch.active if apart else np.any(batch.active, axis=2, keepdims=True)
+        reward = batch.reward
+        if self.config.standardise_rewards:
+            counted, mean, squares = self._paid
+            reward = ((reward - mean) / np.sqrt(squares / max(counted, 1) + 1e-6)).astype(np.float32)
+        returns = value.cpu().numpy().copy()
+        _lambda_returns(returns, alive, reward, batch.playing, self.config.gamma, self.config.lam)
+        return self._tensor(returns[:-1]), self._tensor((alive & batch.playing[:, :, None])[:-1].astype(np.float32))
+
+    def _states(self, batch: Batch) -> Tensor:
+        """What the mixer sees at each step [T, b, state]."""
+        shown = batch.state if _uses_state(self.spec, self.config) else batch.observation
+        assert shown is not None
+        state = self._tensor(shown).reshape(*batch.reward.shape, -1)
+        if self.seating.teams == 1:
+            return state
+        team = nn.functional.one_hot(self._tensor(batch.team), self.seating.teams).float()
+        return torch.cat([state, team.expand(len(state), *team.shape)], dim=2)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _renew_target(self) -> None:
+        with torch.no_grad():
+            if self.config.tau is not None:
+                self._target_flat.lerp_(self._flat, self.config.tau)
+            elif self.config.target_every and self.gradient_steps % self.config.target_every == 0:
+                self._target_flat.copy_(self._flat)
+
+    def _note_rewards(self, reward: NDArray[np.float32]) -> None:
+        """Take in team rewards, by Chan's parallel update of mean and variance."""
+        if not np.isfinite(reward).all():
+            return
+        count, mean, squares = self._paid
+        shift, total = float(reward.mean(dtype=np.float64)) - mean, count + len(reward)
+        squares += float(((reward - reward.mean(dtype=np.float64)) ** 2).sum()) + shift**2 * count * len(reward) / total
+        self._paid = np.array([total, mean + shift * len(reward) / total, squares])
+
+    def _skip(self, numbers: list[float]) -> None:
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row >= self.config.most_skipped:
+            raise FloatingPointError(
+                f"{self.skipped_in_a_row} gradient steps in a row were not finite (loss {numbers[0]}, gradient norm"
+                f" {numbers[-1]}). Lower learning_rate, or look for huge rewards or observations in the game."
+            )
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        return to_arrays(self.learned) | {"epsilon": np.array(self.config.epsilon.at(self.steps))}
+
+    def load(self, weights: Weights) -> None:
+        load_arrays(self.learned, {name: array for name, array in weights.items() if name != "epsilon"})
+        self._target_flat.copy_(self._flat.data)
+        self.optimiser.state.clear()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        arrays = {f"weights.{name}": array for name, array in self.weights().items()}
+        for name, tensor in self.optimiser.state.get(self._flat, {}).items():
+            arrays[f"adam.{name}"] = tensor.detach().cpu().numpy().copy()
+        arrays |= {f"replay.{name}": array for name, array in self.replay.state().items()}
+        arrays["target"] = self._target_flat.cpu().numpy().copy()
+        arrays["paid"] = self._paid.copy()
+        arrays["owed"] = np.array(self.owed)
+        counts = (self.decisions, self.steps, self.episodes, self.gradient_steps, self.skipped_in_a_row)
+        arrays["counters"] = np.array(counts)
+        return arrays
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for name in ("counters", "target", "paid", "owed"):
+            if name not in state:
+                raise ValueError(f"This is not the state of a QMIX learner: {name!r} is missing from it.")
+        self.load(part_of(state, "weights."))
+        if state["target"].shape != tuple(self._target_flat.shape):
+            needed = self._target_flat.numel()
+            raise ValueError(f"This state is of another network: {len(state['target'])} weights, not {needed}.")
+        self._target_flat.copy_(torch.tensor(state["target"]))
+        moments = part_of(state, "adam.")
+        if moments:
+            self.optimiser.state[self._flat] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
+        self.replay.restore(part_of(state, "replay."))
+        self._paid, self.owed = state["paid"].copy(), float(state["owed"])
+        counts = (int(number) for number in state["counters"])
+        self.decisions, self.steps, self.episodes, self.gradient_steps, self.skipped_in_a_row = counts
+
+
+@kernel
+def _lambda_returns(
+    value: NDArray[np.float32],  # [T, b, m] of acting on; in its place come the returns
+    alive: NDArray[np.bool_],  # [T, b, m] whether there is a value there
+    reward: NDArray[np.float32],  # [T, b]
+    playing: NDArray[np.bool_],  # [T, b]
+    gamma: float,
+    lam: float,
+) -> None:
+    """TD(lambda) returns, backwards: reward + gamma ((1 - lambda) V' + lambda G') where there is a V', else
+    reward + gamma G'. So a member that never acts again is credited with all that its team still earns."""
+    steps, count, members = value.shape
+    for b in range(count):
+        for i in range(members):
+            later = 0.0  # return from the next step on, mixed with its value
+            for t in range(steps - 1, -1, -1):
+                own = float(value[t, b, i]) if alive[t, b, i] else 0.0
+                total = reward[t, b] + gamma * later if playing[t, b] else own
+                value[t, b, i] = total
+                later = (1.0 - lam) * own + lam * total if alive[t, b, i] else total
