@@ -39,13 +39,19 @@ __all__ = [
 # A name, or a family (`openspiel`, for `openspiel/go`), and where its factory lives: imported when first asked for.
 _GAMES: dict[str, str | Callable[..., Any]] = {
     "connect_four": "games.connect_four:ConnectFour",
+    "foraging": "games.foraging:Foraging",
     "tic_tac_toe": "games.tic_tac_toe:TicTacToe",
     "rock_paper_scissors": "games.rock_paper_scissors:rock_paper_scissors",
+    "two_step": "games.team_matrix:two_step",
+    "climbing": "games.team_matrix:climbing",
+    "penalty": "games.team_matrix:penalty",
+    "simple_spread": "games.simple_spread:SimpleSpread",
 }
 _FAMILIES: dict[str, str] = {
     "openspiel": "games.openspiel:openspiel",
     "pettingzoo": "games.pettingzoo:pettingzoo",
     "gymnasium": "games.gymnasium:gymnasium",
+    "teams": "games.gymnasium_teams:gymnasium_teams",
 }
 _GROUP = "arena.games"
 

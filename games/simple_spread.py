@@ -67,8 +67,11 @@ class SimpleSpread:
         self._kernels = simple_spread_kernels
         self._type = state_type(agents)
         self._local = float(local_ratio)
+        told = {"agents": (agents, 3), "local_ratio": (local_ratio, 0.5), "longest": (longest, 25)}
+        changed = "&".join(f"{what}={value}" for what, (value, usual) in told.items() if value != usual)
         self.spec = replace(
             type(self).spec,
+            name="simple_spread" + ("?" + changed if changed else ""),
             seats=agents,
             observation=(6 * agents,),
             longest=longest,

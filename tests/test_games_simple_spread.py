@@ -177,8 +177,16 @@ def test_its_facts_are_those_of_the_wrapped_environment() -> None:
     wrapped = games.make("pettingzoo/mpe2.simple_spread_v3", N=2, max_cycles=9).spec
     assert not wrapped.searchable
     ours = games.make("simple_spread?agents=2&longest=9").spec
-    assert replace(wrapped, name="simple_spread", searchable=True) == ours
+    assert replace(wrapped, name="simple_spread?agents=2&longest=9", searchable=True) == ours
     assert games.make("simple_spread").spec == games.spec_of("simple_spread")
+
+
+def test_other_settings_have_other_names() -> None:
+    assert games.make("simple_spread").spec.name == "simple_spread"
+    assert (
+        games.make("simple_spread?agents=5&longest=25&local_ratio=1").spec.name
+        == "simple_spread?agents=5&local_ratio=1"
+    )
 
 
 def test_starts_are_uniform_in_the_square_and_at_rest() -> None:
