@@ -16,6 +16,7 @@ FAMILIES = {
     "openspiel": ("pyspiel", "openspiel/go?board_size=9", "all: `arena games openspiel`"),
     "pettingzoo": ("pettingzoo", "pettingzoo/classic.connect_four_v3", "see its own pages"),
     "gymnasium": ("gymnasium", "gymnasium/CartPole-v1", "any with discrete actions"),
+    "teams": ("gymnasium", "teams/rware.rware-tiny-2ag-v2", "some: `arena games teams`"),
 }
 """Family -> the package it needs, a name as an example, where to find more."""
 
@@ -37,7 +38,7 @@ SHORT = {"simultaneous": "at once", "perfect": "no", "imperfect": "yes"}
 
 
 def listed(family: str | None = None) -> list[dict[str, Any]]:
-    """The games that have a name of their own, or all of `openspiel`."""
+    """The games that have a name of their own, all of `openspiel`, or a handful of `teams` from each package."""
     if family is None:
         return [traits(games.spec_of(name)) for name in games.names()]
     if family == "openspiel":
@@ -55,7 +56,23 @@ def listed(family: str | None = None) -> list[dict[str, Any]]:
             }
             for game in openspiel_games()
         ]
-    raise UserError(f"There is no list of {family!r} games.{did_you_mean(family, ['openspiel'])}")
+    if family == "teams":
+        return _teams()
+    raise UserError(f"There is no list of {family!r} games.{did_you_mean(family, ['openspiel', 'teams'])}")
+
+
+def _teams() -> list[dict[str, Any]]:
+    """Each package registers hundreds of ids that differ in size only: those of published results stand for them."""
+    from games.gymnasium_teams import examples
+
+    rows = []
+    for package, name, registered in examples():
+        facts = traits(games.make(name).spec)
+        shown = {key: facts[key] for key in ("name", "seats", "actions", "observation", "information")}
+        rows.append(shown | {"package": package, "registered": registered})
+    if not rows:
+        raise UserError("No package with games for teams is installed; one is: pip install 'arena-league[foraging]'")
+    return rows
 
 
 def traits(spec: GameSpec) -> dict[str, Any]:
@@ -90,6 +107,11 @@ def show(rows: list[dict[str, Any]], family: str | None, console: Console) -> No
     for row in rows:
         table.add_row(*(_shown(row[column]) for column in columns))
     console.print(table)
+    if family == "teams":
+        counts = {row["package"]: row["registered"] for row in rows}
+        console.print(
+            "\nA handful of each: " + ", ".join(f"{package} registers {n:,}" for package, n in counts.items())
+        )
     if family is None:
         console.print("\nFamilies, each with many games:", highlight=False)
         for name, (package, example, more) in FAMILIES.items():

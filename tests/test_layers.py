@@ -20,7 +20,7 @@ OWNERS = {
     "pyspiel": {"games/openspiel.py"},
     "open_spiel": {"games/openspiel.py"},
     "pettingzoo": {"games/pettingzoo.py"},
-    "gymnasium": {"games/gymnasium.py", "games/pettingzoo.py"},
+    "gymnasium": {"games/gymnasium.py", "games/gymnasium_teams.py", "games/pettingzoo.py"},
     "wandb": {"arena/tracking.py"},
     "ray": {"arena/cluster.py"},
     "numba": {"games/kernels.py"},
