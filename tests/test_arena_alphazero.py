@@ -256,7 +256,7 @@ def test_a_match_of_players_with_settings(
         (
             "kind: alphazero\n",
             "temperature: 0\n",
-            r"agent: has no 'kind', which tells what it is\. Known: alphazero, ppo",
+            r"agent: has no 'kind', which tells what it is\. Known: alphazero, ppo, qmix",
         ),
         ("inference: torch", "inference: trch", r"agent\.inference = 'trch': .*Did you mean 'torch'\?"),
         ("most_uses: 4", "most_uses: 1", r"agent\.replay: most_uses must be at least uses"),
