@@ -82,13 +82,12 @@ def match(
     as_json: Json = False,
 ) -> None:
     """Play a match and say who is stronger, and how sure that is."""
-    import torch
-
     from arena.config import RatingSettings
-    from arena.contest import contest
+    from arena.contest import contest, details
     from arena.players import game_of, load
+    from arena.process import settle
 
-    torch.set_num_threads(1)
+    settle()
     game = game or game_of(a) or game_of(b)
     first, second = load(a, game), load(b, game)
     plies = RatingSettings(opening=opening).opening_of(first.game.spec)
@@ -97,8 +96,13 @@ def match(
         print(json.dumps(result.to_dict()))
         return
     print(f"{a} against {b}, {result.games} games of {first.game.spec.name}, {plies} random plies first:")
-    print(f"  {result.wins} won, {result.draws} drawn, {result.losses} lost")
-    print(f"  score {result.score:.3f}, 95% interval {result.low:.3f} to {result.high:.3f}")
+    spec = first.game.spec
+    what = ", comparing returns on the same side with the same luck" if spec.roles else ""
+    print(f"  {result.wins} won, {result.draws} drawn, {result.losses} lost{what}")
+    lot = f"; a place drawn by lot: {result.chance:.3f}" if len(set(spec.teams)) > 2 else ""
+    print(f"  score {result.score:.3f}, 95% interval {result.low:.3f} to {result.high:.3f}{lot}")
+    if (shown := details(result, spec)) is not None:
+        Console().print(shown, highlight=False)
     if None not in result.ms_per_move:
         print("  {:.3g} and {:.3g} ms a move".format(*result.ms_per_move))
     if result.void:
@@ -119,13 +123,12 @@ def play(
     ] = None,
 ) -> None:
     """Play against a player in this terminal; `hint` says what it would do and why."""
-    import torch
-
     from arena.play import play as play_game
     from arena.players import game_of, load, with_settings
+    from arena.process import settle
     from games.keys import mix
 
-    torch.set_num_threads(1)
+    settle()
     given = {"simulations": simulations, "temperature": temperature}
     against = with_settings(against, {name: value for name, value in given.items() if value is not None})
     game = game or game_of(against)

@@ -22,6 +22,9 @@ badly known all others are wide together. `spread` is what compares players: hal
 relative to the pool's mean, in which the anchor's uncertainty plays no part. The level of the pool, which only the
 prior knows, drops out of both.
 
+Where the sides of a game have roles, what is compared is not two teams of a game but two players on one side (see
+`leagues.payoff.Comparisons`): there is no earlier seat, and `tally(rows, by_side=True)` holds a at 0.
+
 Left out on purpose: ratings that drift in time, and anything a single number cannot say (cycles; see the payoff).
 """
 
@@ -56,7 +59,7 @@ class Tally:
     players: tuple[str, ...]  # [N] sorted
     first: NDArray[np.int64]  # [M] index of a player
     second: NDArray[np.int64]  # [M]
-    wins: Floats  # [M] first's; in games of k teams each pair counts 3 / (k + 1), so these need not be whole
+    wins: Floats  # [M] first's, weighted as `tally` says, so these need not be whole
     draws: Floats  # [M]
     losses: Floats  # [M]
     games: NDArray[np.int64]  # [N] in which the player met another
@@ -115,19 +118,28 @@ class Means:
         return normal_cdf(float(self.mean[i] - self.mean[j]), math.hypot(self.error[i], self.error[j]))
 
 
-def tally(rows: Iterable[tuple[Sequence[str], Sequence[float]]], players: Iterable[str] = ()) -> Tally:
+def tally(
+    rows: Iterable[tuple[Sequence[str], Sequence[float]]], players: Iterable[str] = (), *, by_side: bool = False
+) -> Tally:
     """Count games. A row is the player of each team and the return of each team; `players` adds some without games.
 
     Returns are read pairwise: more, equal, less. The k (k - 1) / 2 pairs of one game are not independent: between
     equals in random order, player scores vary (k + 1) / 3 times as much as if they were, so each pair counts the
     inverse of that. Pairs of a player with itself are skipped. Each row counts: that no game is told twice is the
     ledger's promise. Raises ValueError where a row does not fit or holds something other than finite numbers.
+
+    With `by_side` a row is what k players returned on one side of a round trip. Its order means nothing, so each pair
+    counts half in either order, which leaves no advantage. Nor are the k rows of a round trip independent: what one
+    player gains in a game on its side, the others lose on theirs. Two rows of a zero-sum game correlate by about
+    1 / (k - 1)², so each counts (k - 1) / k: with two players both say the same. Less dependent ones get wider
+    intervals than need be.
     """
     index: dict[str, int] = {player: i for i, player in enumerate(dict.fromkeys(players))}
     first, second, outcome, weight, present = array("q"), array("q"), array("q"), array("d"), array("q")
     for names, returns in rows:
         _refuse_odd(names, returns)
-        share, met = 3 / (len(names) + 1), set()
+        k, met = len(names), set()
+        share = 3 / (k + 1) * ((k - 1) / k / 2 if by_side else 1)
         for (a, mine), (b, theirs) in combinations(zip(names, returns, strict=True), 2):
             if a != b:
                 i, j = index.setdefault(a, len(index)), index.setdefault(b, len(index))
@@ -135,6 +147,11 @@ def tally(rows: Iterable[tuple[Sequence[str], Sequence[float]]], players: Iterab
                 second.append(j)
                 outcome.append(0 if mine > theirs else 1 if mine == theirs else 2)
                 weight.append(share)
+                if by_side:
+                    first.append(j)
+                    second.append(i)
+                    outcome.append(2 - outcome[-1])
+                    weight.append(share)
                 met |= {i, j}
         present.extend(met)
     if odd := [player for player in index if not isinstance(player, str) or not player]:
@@ -196,13 +213,26 @@ def mean_returns(rows: Iterable[tuple[Sequence[str], Sequence[float]]]) -> Means
             samples.setdefault(name, []).append(sum(own) / len(own))
     players = tuple(sorted(samples))
     games = np.array([len(samples[player]) for player in players], np.int64)
-    mean = np.array([np.mean(samples[player]) for player in players], np.float64)
-    error = np.array(
-        [np.std(own, ddof=1) / math.sqrt(len(own)) if len(own := samples[p]) > 1 else math.inf for p in players],
-        np.float64,
-    )
-    spread = np.array([_student(max(n - 1, 1)) for n in games.tolist()], np.float64) * error
-    return Means(players, mean, mean - spread, mean + spread, error, games)
+    found = [mean_interval(samples[player]) for player in players]
+    mean, low, high, error = np.array(found, np.float64).reshape(-1, 4).T
+    return Means(players, mean, low, high, error, games)
+
+
+class Mean(NamedTuple):
+    """A mean with its 95% interval and its standard error; infinite ones where there is one sample."""
+
+    mean: float
+    low: float
+    high: float
+    error: float
+
+
+def mean_interval(samples: Sequence[float]) -> Mean:
+    """The mean of `samples`, at least one, with Student's 95% interval."""
+    n, mean = len(samples), float(np.mean(samples))
+    error = float(np.std(samples, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    spread = _student(max(n - 1, 1)) * error
+    return Mean(mean, mean - spread, mean + spread, error)
 
 
 class Score(NamedTuple):

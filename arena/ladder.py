@@ -1,8 +1,8 @@
 """The ladder of a run: who stands where, as a table, as a record and as a picture.
 
-It is made from rows (the player of each team, the return of each team), wherever they come from; `team_rows` reads them
-off the ledger's results. Where players meet, the ladder is one of Elo ratings; where there is no opponent, one of mean
-returns, and it says so.
+It is made from rows (players, and a return of each), wherever they come from; `team_rows` reads them off the ledger's
+results. Where players meet, the ladder is one of Elo ratings; where there is no opponent, one of mean returns, and it
+says so.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from arena.elo import Floats, Tally, fit, mean_returns, sums, tally
 from games.names import did_you_mean
 from leagues.core import Match, Result
+from leagues.payoff import Comparisons
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 TeamRow = tuple[Sequence[str], Sequence[float]]
-"""One game: the player of each team, and the return of each team."""
+"""What is compared: players, and the return of each. A game of alike sides, or one side of a round trip."""
 
 _INK, _FAINT, _SCRIPTED = "#22252b", "#d9dce1", "#8a8f98"
 _COLOURS = ("#2563a8", "#d1603d", "#2f8f6b", "#8b5fbf", "#b8860b", "#c2417c", "#4a7d8c", "#6b6b2f")
@@ -56,38 +57,35 @@ class Ladder:
     advantage: tuple[float, float, float] | None = None  # of the earlier seat, in Elo, and its 95% interval
     draws: float | None = None  # share of draws between equals
     best: str | None = None  # the snapshot that the gate matches hold for the best; None where there are none
+    seats: int = 1  # of the one team whose mean return a seat is rated
 
 
-def team_rows(results: Iterable[tuple[Match, Result]], teams: Sequence[int]) -> Iterator[TeamRow]:
-    """The row of each result: the player of each team, in the order of `teams` [P], and the mean return of its seats.
-
-    A truncated game counts by its returns so far. Raises ValueError where a result has not one return for each seat.
-    """
-    seats: dict[int, list[int]] = {}
-    for seat, team in enumerate(teams):
-        seats.setdefault(team, []).append(seat)
-    order = [seats[team] for team in sorted(seats)]
+def team_rows(results: Iterable[tuple[Match, Result]], teams: Sequence[int], roles: bool = False) -> Iterator[TeamRow]:
+    """The rows of `results`, in the ledger's order, of a game with `teams` [P]; see `leagues.payoff.Comparisons`."""
+    comparisons = Comparisons(teams, roles)
     for match, result in results:
-        returns = result.returns
-        if len(returns) != len(teams):
-            raise ValueError(
-                f"Game {result.game} of match {result.match} has {len(returns)} returns, but the game has {len(teams)}"
-                " seats: was it played with another game's rules?"
-            )
-        lineup = match.lineup(result.game, teams)
-        yield [lineup[own[0]] for own in order], [sum(returns[seat] for seat in own) / len(own) for own in order]
+        yield from comparisons.rows(match, result)
 
 
-def ladder(players: Iterable[str], rows: Iterable[TeamRow], anchor: str | None, competitive: bool) -> Ladder:
+def ladder(
+    players: Iterable[str],
+    rows: Iterable[TeamRow],
+    anchor: str | None,
+    competitive: bool,
+    *,
+    by_side: bool = False,
+    seats: int = 1,
+) -> Ladder:
     """Rank `players` by the games in `rows`: by Elo relative to `anchor` if `competitive`, else by mean return.
 
+    `by_side` says that a row is one side of a round trip, `seats` how many a team has that is ranked by mean return.
     Players without games are rated with the wide interval they deserve; they have no mean return, so that ladder leaves
     them out. Raises ValueError where a row or `anchor` names somebody else, or a row is odd (see `arena.elo.tally`).
     """
     known = tuple(players)
     if anchor is not None and anchor not in known:
         raise ValueError(f"The anchor {anchor!r} is not among the players.{did_you_mean(anchor, known)}")
-    found = _rated(known, rows, anchor) if competitive else _averaged(rows)
+    found = _rated(known, rows, anchor, by_side) if competitive else _averaged(rows, seats)
     if strangers := {row.id for row in found.rows} - set(known):
         raise ValueError(f"There are results of {min(strangers)!r}, who is not among the players.")
     return found
@@ -116,6 +114,7 @@ def to_dict(ladder: Ladder, times: bool = True) -> dict[str, Any]:
             "score": row.score,
             "superiority": row.superiority,
         }
+        | ({} if ladder.competitive else {"sum": _sum(row, ladder.seats)})
         | ({"ms_per_move": row.thinking} if times else {})
         for row in ladder.rows
     ]
@@ -138,9 +137,12 @@ def text(ladder: Ladder) -> Table:
     table = Table(caption=_legend(ladder) + _notes(ladder), caption_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("player", overflow="fold")
+    summed = f"sum of\n{ladder.seats} seats"
     headings = ["Elo", "95% interval", "± in pool", "games", "score", "ms/move", "better\nthan next"]
     if not ladder.competitive:
-        headings = ["mean return", "95% interval", "games", "ms/move", "better\nthan next"]
+        headings = ["mean return", "95% interval", summed, "games", "ms/move", "better\nthan next"]
+    if ladder.seats == 1:
+        headings = [heading for heading in headings if heading != summed]
     if not _timed(ladder):
         headings.remove("ms/move")
     for heading in headings:
@@ -149,6 +151,7 @@ def text(ladder: Ladder) -> Table:
         cells = {
             headings[0]: _number(row.rating, ladder),
             "95% interval": f"{_number(row.low, ladder)} … {_number(row.high, ladder)}",
+            summed: _number(row.rating * ladder.seats, ladder),
             "± in pool": _number(row.spread, ladder),
             "games": f"{row.games:,}",
             "score": _percent(row.score),
@@ -228,17 +231,17 @@ def heatmap(scores: NDArray[np.float64], games: NDArray[np.int64], names: Sequen
     figure.savefig(path, dpi=130)
 
 
-def _rated(players: Sequence[str], rows: Iterable[TeamRow], anchor: str | None) -> Ladder:
-    counts = tally(rows, players)
+def _rated(players: Sequence[str], rows: Iterable[TeamRow], anchor: str | None, by_side: bool) -> Ladder:
+    counts = tally(rows, players, by_side=by_side)
     r = fit(counts, anchor=anchor)
     ranked = _ranked(r.players, (r.elo, r.low, r.high, r.spread), r.games, _scores(counts), r.superiority)
-    return Ladder(ranked, True, anchor, r.advantage, r.draw / (2 + r.draw))
+    return Ladder(ranked, True, anchor, None if by_side else r.advantage, r.draw / (2 + r.draw))
 
 
-def _averaged(rows: Iterable[TeamRow]) -> Ladder:
+def _averaged(rows: Iterable[TeamRow], seats: int) -> Ladder:
     m = mean_returns(rows)
     values = (m.mean, m.low, m.high, m.high - m.mean)
-    return Ladder(_ranked(m.players, values, m.games, [None] * len(m.players), m.superiority), False)
+    return Ladder(_ranked(m.players, values, m.games, [None] * len(m.players), m.superiority), False, seats=seats)
 
 
 def _ranked(
@@ -270,7 +273,8 @@ def _scores(counts: Tally) -> list[float | None]:
 def _legend(ladder: Ladder) -> str:
     """What the numbers mean, in a line."""
     if not ladder.competitive:
-        return "Mean return with its 95% interval: this game has no opponent."
+        of = " of a seat" if ladder.seats > 1 else ""
+        return f"Mean return{of} with its 95% interval: this game has no opponent."
     zero = f"Elo above {ladder.anchor}" if ladder.anchor is not None else "Elo above the mean"
     said = [f"{zero} with its 95% interval"]
     if ladder.advantage is not None:
@@ -388,6 +392,12 @@ def _number(value: float, ladder: Ladder) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
+
+
+def _sum(row: Row, seats: int) -> dict[str, float | None]:
+    """The mean return of a team as the sum over its seats, as it is often published."""
+    ends = {"mean": row.rating, "low": row.low, "high": row.high}
+    return {name: _finite(seats * value) for name, value in ends.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -18,10 +18,18 @@ def standings(run: Run) -> Ladder:
     """The ladder of everybody who has played a rating game, with how long they think and who is the best."""
     spec = run.game.spec
     rated = [(match, result) for _, match, result in run.ledger.results({"rate"})]
-    rows = list(team_rows(rated, run.ledger.teams))
+    by_side = spec.roles and spec.competitive
+    rows = list(team_rows(rated, run.ledger.teams, by_side))
     present = list(dict.fromkeys(name for names, _ in rows for name in names))
     anchor = run.config.rating.anchor
-    standing = ladder(present, rows, anchor if anchor in present else None, spec.competitive)
+    standing = ladder(
+        present,
+        rows,
+        anchor if anchor in present else None,
+        spec.competitive,
+        by_side=by_side,
+        seats=1 if len(set(spec.teams)) > 1 else spec.seats,
+    )
     return replace(with_thinking(standing, run.ledger.thinking()), best=best(run))
 
 
@@ -30,7 +38,7 @@ def best(run: Run) -> str | None:
     settings, spec = run.config.best, run.game.spec
     if len(set(spec.teams)) != 2:
         return None
-    gate = Gate.of(run.ledger, settings.rule())
+    gate = Gate.of(run.ledger, settings.rule(), roles=spec.roles)
     return gate.best if settings.enabled or gate.verdicts else None
 
 
@@ -45,7 +53,7 @@ def write_pictures(run: Run, standing: Ladder) -> list[Path]:
     if not standing.competitive:
         return [folder / "ladder.png"]
     names = [row.id for row in standing.rows]
-    scores, games = Payoff.of(run.ledger, purposes={"rate"}, decay=1.0).matrix(names)
+    scores, games = Payoff.of(run.ledger, purposes={"rate"}, decay=1.0, roles=run.game.spec.roles).matrix(names)
     heatmap(scores, games, names, folder / "payoff.png")
     return [folder / "ladder.png", folder / "payoff.png"]
 

@@ -54,8 +54,9 @@ class Training:
             {name: settings.mix() for name, settings in learners.items()},
             {name: settings.snapshot.rule() for name, settings in learners.items()},
             decay=config.league.decay,
+            roles=spec.roles,
         )
-        self.gate = Gate(spec.teams, config.best.rule()) if config.best.enabled else None
+        self.gate = Gate(spec.teams, config.best.rule(), roles=spec.roles) if config.best.enabled else None
         self.piles = {name: Pile(settings.agent.batch) for name, settings in learners.items()}
         self.raters = Raters(self.gate)
         self.updates = 0  # of all learners

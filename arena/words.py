@@ -52,7 +52,7 @@ def in_words(
 ) -> list[str]:
     """The result of a game that is over, as sentences, told from the side of `people` where they are on one team."""
     listed = ", ".join(f"{name} {value:g}" for name, value in zip(names, returns.tolist(), strict=True))
-    if not spec.competitive:
+    if not spec.competitive or spec.roles:  # where sides differ, more is not better
         return [f"Return: {returns[0]:g}." if spec.seats == 1 else f"Returns: {listed}."]
     if truncated and spec.payoff == "zero_sum":
         return ["Undecided: it counts as a draw."]

@@ -58,6 +58,7 @@ class GameSpec:
     longest: int  # steps after which a game is cut (truncated)
     global_state: tuple[int, ...] | None = None  # *G, None where the game has none
     teams: tuple[int, ...] = ()  # [P] which team each seat is on (one player holds it); its own unless given
+    roles: bool = False  # teams are not alike: returns are compared only between those who sat on the same side
     simultaneous: bool = False
     perfect_information: bool = True
     stochastic: bool = False

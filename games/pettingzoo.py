@@ -18,6 +18,7 @@ import os
 import pkgutil
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -48,13 +49,14 @@ class _Traits:
     teams: Teams = ()
     board_game: bool = False  # perfect information, no luck, one point to win
     stochastic: bool = True
+    roles: bool | None = None  # None: where teams differ in size
 
 
 _BOARD = _Traits("zero_sum", board_game=True, stochastic=False)
 _CARDS = _Traits("zero_sum")
 _TOGETHER = _Traits("cooperative")
 _PARTLY = _Traits(teams={"": 0})  # one team, but each seat is also paid for its own part
-_HUNT = _Traits(teams={"adversary": 0, "leadadversary": 0, "agent": 1})
+_HUNT = _Traits(teams={"adversary": 0, "leadadversary": 0, "agent": 1}, roles=True)
 _ARMIES = _Traits(teams={"red": 0, "blue": 1})
 _TRAITS: dict[str, _Traits] = {
     **dict.fromkeys(("chess", "connect_four", "go", "tictactoe"), _BOARD),
@@ -65,10 +67,10 @@ _TRAITS: dict[str, _Traits] = {
     **dict.fromkeys(("simple_reference", "simple_spread"), _PARTLY),
     **dict.fromkeys(("simple_adversary", "simple_push", "simple_tag", "simple_world_comm"), _HUNT),
     **dict.fromkeys(("battle", "battlefield", "combined_arms"), _ARMIES),
-    "adversarial_pursuit": _Traits(teams={"predator": 0, "prey": 1}),
+    "adversarial_pursuit": _Traits(teams={"predator": 0, "prey": 1}, roles=True),
     "rps": _Traits("zero_sum", stochastic=False),
-    "simple_crypto": _Traits(teams={"eve": 0, "alice": 1, "bob": 1}),
-    "tiger_deer": _Traits(teams={"tiger": 0, "deer": 1}),
+    "simple_crypto": _Traits(teams={"eve": 0, "alice": 1, "bob": 1}, roles=True),
+    "tiger_deer": _Traits(teams={"tiger": 0, "deer": 1}, roles=True),
 }
 
 _FAMILIES = ("atari", "butterfly", "classic", "sisl")
@@ -76,12 +78,18 @@ _PACKAGES = {"magent2": "magent2.environments", **{family: f"pettingzoo.{family}
 
 
 def pettingzoo(
-    name: str, *, payoff: Payoff | None = None, teams: Teams = (), longest: int | None = None, **params: Any
+    name: str,
+    *,
+    payoff: Payoff | None = None,
+    teams: Teams = (),
+    roles: bool | None = None,
+    longest: int | None = None,
+    **params: Any,
 ) -> Lifted:
     """The environment `name`, a family and a module, e.g. `classic.connect_four_v3`; `params` go to its maker.
 
-    `payoff`, `teams` and `longest` override what is known or assumed (see `wrap`). Raises GameError where there is no
-    such environment (naming the nearest), where a package is missing, and as `wrap` does.
+    `payoff`, `teams`, `roles` and `longest` override what is known or assumed (see `wrap`). Raises GameError where
+    there is no such environment (naming the nearest), where a package is missing, and as `wrap` does.
     """
     if name.startswith("mpe."):
         warnings.warn(f"pettingzoo/{name}: these environments moved to the package mpe2.", stacklevel=2)
@@ -110,6 +118,7 @@ def pettingzoo(
         f"pettingzoo/{name}",
         payoff=payoff or traits.payoff,
         teams=teams or traits.teams,
+        roles=traits.roles if roles is None else roles,
         longest=longest,
         perfect_information=traits.board_game,
         stochastic=traits.stochastic,
@@ -123,6 +132,7 @@ def wrap(
     *,
     payoff: Payoff = "general_sum",
     teams: Teams = (),
+    roles: bool | None = None,
     longest: int | None = None,
     perfect_information: bool = False,
     stochastic: bool = True,
@@ -130,9 +140,10 @@ def wrap(
 ) -> Lifted:
     """A game from whatever `make_env` makes, an AECEnv or a ParallelEnv; each row of a batch gets one of its own.
 
-    A cooperative game is one team; otherwise every seat is its own unless `teams` says more. `longest` is the
-    environment's `max_cycles` (in agents' steps where turn-based), or 1000, unless given. Raises GameError where agents
-    are not known beforehand, actions are not Discrete or observations have no fixed size.
+    A cooperative game is one team; otherwise every seat is its own unless `teams` says more. Teams that differ in size
+    have `roles` (their returns are not compared with one another), unless given. `longest` is the environment's
+    `max_cycles` (in agents' steps where turn-based), or 1000, unless given. Raises GameError where agents are not known
+    beforehand, actions are not Discrete or observations have no fixed size.
     """
     env = make_env()
     agents = tuple(getattr(env, "possible_agents", ()))
@@ -146,6 +157,7 @@ def wrap(
         longest = (_max_cycles(env) or 0) * (1 if simultaneous else len(agents)) or LONGEST
     if not teams and payoff == "cooperative":
         teams = (0,) * len(agents)
+    team_of = _by_seat(teams, agents, name)
     spec = GameSpec(
         name=name,
         seats=len(agents),
@@ -153,7 +165,8 @@ def wrap(
         observation=_common([each.shape for each in views]),
         longest=longest,
         global_state=None if state is None else state.shape,
-        teams=_by_seat(teams, agents, name),
+        teams=team_of,
+        roles=len(set(Counter(team_of).values())) > 1 if roles is None else roles,
         simultaneous=simultaneous,
         perfect_information=perfect_information,
         stochastic=stochastic,

@@ -2,9 +2,9 @@
 
 A challenge is a series of paired matches (same opening and luck, seats swapped), so its sample is the score of a pair,
 0 to 2 points, and games that depend on their opening are no more certain than they should be (the pentanomial of
-chess-engine testing). The test is Wald's sequential probability ratio test (1945) of `elo1` against `elo0` in its
-generalised form, with the variance taken from the sample (GSPRT; Van den Bergh for Stockfish's fishtest, after Li, Liu
-and Ying 2014), which is
+chess-engine testing). Where sides have roles, the points are those of its two comparisons by side. The test is Wald's
+sequential probability ratio test (1945) of `elo1` against `elo0` in its generalised form, with the variance taken from
+the sample (GSPRT; Van den Bergh for Stockfish's fishtest, after Li, Liu and Ying 2014), which is
 
     LLR = N (s1 - s0) (2 s - s0 - s1) / (2 var),    s0, s1: the scores that elo0 and elo1 promise
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from leagues.core import Match, Player, Result
 from leagues.ledger import Ledger
-from leagues.payoff import seats_of_teams
+from leagues.payoff import Comparisons
 
 PAIR_SCORES = np.arange(5) / 4
 """The scores of a pair as shares of its 2 points: two losses first, two wins last."""
@@ -103,13 +103,13 @@ class Verdict:
 class Gate:
     """The best snapshot of a league, and who challenges it."""
 
-    def __init__(self, teams: Sequence[int], rule: GateRule) -> None:
+    def __init__(self, teams: Sequence[int], rule: GateRule, roles: bool = False) -> None:
         if len(set(teams)) != 2:
             raise ValueError(f"A challenge needs two teams, but the seats are on {len(set(teams))}: {list(teams)}.")
         self.rule = rule
         self.best: str | None = None  # the first snapshot, until another beats it; None before there is one
         self.verdicts: list[Verdict] = []
-        self._seats = seats_of_teams(teams)
+        self._comparisons = Comparisons(teams, roles)
         self._live: set[str] = set()
         self._entered: dict[str, int] = {}  # snapshot -> its place in the order of entry
         self._pair: tuple[str, ...] = ()  # of the last challenge: challenger, best
@@ -119,9 +119,9 @@ class Gate:
         self._games = 0
 
     @classmethod
-    def of(cls, ledger: Ledger, rule: GateRule, upto: int | None = None) -> Gate:
+    def of(cls, ledger: Ledger, rule: GateRule, upto: int | None = None, roles: bool = False) -> Gate:
         """The gate after all gate matches of `ledger`, up to sequence number `upto`."""
-        gate = cls(ledger.teams, rule)
+        gate = cls(ledger.teams, rule, roles)
         for player in ledger.players(upto).values():
             gate.enter(player)
         gate.record_all((match, result) for _, match, result in ledger.results({"gate"}, upto=upto))
@@ -170,7 +170,7 @@ class Gate:
             self._last = max(self._last, self._entered[challenger])
         self.best, self._open = best, True
         self._games += len(results)
-        self._counts += self._pairs(results)
+        self._counts += self._pairs(match, results)
         ratio = float(llr(self._counts, self.rule.elo0, self.rule.elo1))
         low, high = self.rule.bounds
         if low < ratio < high and self._games < self.rule.most:
@@ -180,14 +180,11 @@ class Gate:
         score = float(self._counts @ PAIR_SCORES) / max(int(self._counts.sum()), 1)
         self.verdicts.append(Verdict(challenger, best, moved, self._games, score, ratio))
 
-    def _pairs(self, results: list[Result]) -> NDArray[np.int64]:
+    def _pairs(self, match: Match, results: list[Result]) -> NDArray[np.int64]:
         """Pairs of games by the challenger's score [5]; a game whose other half broke is left out."""
-        points: dict[int, list[int]] = {}
+        challenger, points = match.players[0], dict[int, list[int]]()
         for result in results:
-            turn = result.game % 2  # the challenger is on this team
-            mine, other = (
-                sum([result.returns[seat] for seat in self._seats[team]]) / len(self._seats[team])
-                for team in (turn, 1 - turn)
-            )
-            points.setdefault(result.game // 2, []).append(1 + (mine > other) - (mine < other))
+            for (first, _), (earned, other) in self._comparisons.rows(match, result):
+                lead = (earned > other) - (earned < other)
+                points.setdefault(result.game // 2, []).append(1 + (lead if first == challenger else -lead))
         return np.bincount([sum(pair) for pair in points.values() if len(pair) == 2], minlength=5)

@@ -41,14 +41,15 @@ class League:
         next_match: int = 0,
         decay: float = 0.99,  # of the payoff that matchmaking reads
         most_frozen: int = 8,  # distinct frozen opponents in one proposal: each costs a network call every step
+        roles: bool = False,  # whether the sides of the game differ (see `GameSpec`)
     ) -> None:
         if set(mixes) != set(rules):
             raise ValueError(f"The mixes are for {sorted(mixes)}, but the snapshot rules are for {sorted(rules)}.")
         if most_frozen < 1:
             raise ValueError(f"`most_frozen` must be at least 1, not {most_frozen}.")
         self.players: dict[str, Player] = {}
-        self.payoff = Payoff(teams, decay=decay)
-        self.rated = Payoff(teams, decay=1.0)
+        self.payoff = Payoff(teams, decay=decay, roles=roles)
+        self.rated = Payoff(teams, decay=1.0, roles=roles)
         self.next_match = next_match
         self.teams = len(set(teams))
         self._seed = seed

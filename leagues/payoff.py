@@ -4,7 +4,8 @@ As in AlphaStar's league (Vinyals et al. 2019, the released pseudocode): wins, d
 by `decay` each time the pair meets, and an unplayed pair scores 1/2. Here a pair decays only where one of the two is
 live: two frozen players are a fixed coin, and every game of theirs counts in full.
 
-A game of more than two teams is read pairwise: of two teams the one with the higher mean return won.
+What is compared is said in one place, `Comparisons`, for win rates, ratings and the gate alike. More than two returns
+are read pairwise: of two the higher won.
 """
 
 from __future__ import annotations
@@ -23,6 +24,60 @@ from leagues.ledger import Ledger
 
 TRAINING: tuple[Purpose, ...] = ("train",)
 _Z = 1.959964  # the normal distribution's 97.5% point
+
+Row = tuple[list[str], list[float]]
+"""Players, and the return of each: as many as there are teams, to be compared with one another."""
+
+MOST_WAITING = 2**16
+"""Round trips that wait for a game at once: more than are ever under way, so the oldest of so many waits in vain."""
+
+
+class Comparisons:
+    """Turns results, told in the ledger's order, into rows of returns that may be compared.
+
+    A team's return is the mean over its seats. Where the sides are alike, a game is a row: each team's player and
+    return, in the order of teams.
+
+    Where sides have `roles` (see `GameSpec`), who returned more in a game says nothing of skill: hunters catch. There
+    each side of a round trip is a row, as in duplicate bridge: what each player returned on that side, in the order of
+    the games. The rows of a round trip come with the last of its games; if one was void, there are none. In a paired
+    match its games share luck; in others, as in training, they do not, and the comparison is as fair but noisier.
+    """
+
+    def __init__(self, teams: Sequence[int], roles: bool = False) -> None:
+        self._count, self._seats = len(teams), seats_of_teams(teams)
+        self._roles = roles
+        self._waiting: dict[tuple[int, int], dict[int, Row]] = {}  # match and round trip -> its games told so far
+
+    def rows(self, match: Match, result: Result) -> list[Row]:
+        """What can be compared now that `result` is told. Raises ValueError where it has not one return for each seat.
+
+        A truncated game counts by its returns so far.
+        """
+        players, returns, teams = match.players, result.returns, len(self._seats)
+        if len(returns) != self._count:
+            raise ValueError(
+                f"Game {result.game} of match {result.match} has {len(returns)} returns, but the game has {self._count}"
+                " seats: was it played with another game's rules?"
+            )
+        game = (
+            [players[(team + result.game) % teams] for team in range(teams)],
+            [sum([returns[seat] for seat in seats]) / len(seats) for seats in self._seats],
+        )
+        return self._round_trip(match.id, result.game, game) if self._roles else [game]
+
+    def _round_trip(self, match: int, number: int, game: Row) -> list[Row]:
+        teams = len(self._seats)
+        trip = match, number // teams
+        told = self._waiting.setdefault(trip, {})
+        told[number % teams] = game
+        if len(told) < teams:
+            if len(self._waiting) > MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            return []
+        del self._waiting[trip]
+        games = [told[place] for place in range(teams)]
+        return [([names[side] for names, _ in games], [returns[side] for _, returns in games]) for side in range(teams)]
 
 
 class Tally(NamedTuple):
@@ -52,12 +107,17 @@ class _Pair:
 
 
 class Payoff:
-    """The tally of every pair that has met. `live` are the players who still learn."""
+    """The tally of every pair that has met. `live` are the players who still learn.
 
-    def __init__(self, teams: Sequence[int], live: Collection[str] = (), decay: float = 0.99) -> None:
+    What it counts as a game is a comparison: where sides have `roles`, one for each side of a whole round trip.
+    """
+
+    def __init__(
+        self, teams: Sequence[int], live: Collection[str] = (), decay: float = 0.99, roles: bool = False
+    ) -> None:
         if not 0 < decay <= 1:
             raise ValueError(f"A payoff's decay is above 0 and at most 1, not {decay}.")
-        self._seats = seats_of_teams(teams)
+        self._comparisons = Comparisons(teams, roles)
         self._pairs: dict[tuple[str, str], _Pair] = {}
         self.decay = decay
         self.live = set(live)
@@ -69,25 +129,22 @@ class Payoff:
         upto: int | None = None,
         purposes: Collection[Purpose] | None = TRAINING,
         decay: float = 0.99,
+        roles: bool = False,
     ) -> Payoff:
         """The payoff after all results of these purposes (None: of any), up to sequence number `upto`."""
         live = [player.id for player in ledger.players(upto).values() if player.live]
-        payoff = cls(ledger.teams, live, decay)
+        payoff = cls(ledger.teams, live, decay, roles)
         payoff.record_all((match, result) for _, match, result in ledger.results(purposes, upto=upto))
         return payoff
 
     def record(self, match: Match, result: Result) -> None:
         """Count one game. A player who met itself learns nothing about anyone."""
-        players, returns, turn = match.players, result.returns, len(match.players)
-        scored = [
-            (players[(team + result.game) % turn], sum([returns[seat] for seat in seats]) / len(seats))
-            for team, seats in enumerate(self._seats)
-        ]
-        for (first, earned), (second, other) in combinations(scored, 2):
-            if first < second:
-                self._count(first, second, earned, other)
-            elif first > second:
-                self._count(second, first, other, earned)
+        for names, returns in self._comparisons.rows(match, result):
+            for (first, earned), (second, other) in combinations(zip(names, returns, strict=True), 2):
+                if first < second:
+                    self._count(first, second, earned, other)
+                elif first > second:
+                    self._count(second, first, other, earned)
 
     def record_all(self, results: Iterable[tuple[Match, Result]]) -> None:
         for match, result in results:
@@ -124,7 +181,8 @@ class Payoff:
         """95% interval of `score`; (0, 1) where they never met.
 
         Wilson's score interval (1927) on Kish's effective number of games, (sum of weights)^2 / (sum of squares). Draws
-        make a score vary less than a coin, so with draws it is wider than need be.
+        make a score vary less than a coin, so with draws it is wider than need be. Comparisons are taken for
+        independent, which those of one round trip, by side, need not be (see `arena.elo.tally`).
         """
         pair = self._pairs.get((player, opponent) if player < opponent else (opponent, player))
         if pair is None:

@@ -102,6 +102,19 @@ def test_match_between_scripted_players(arena: Arena) -> None:
     spoken = arena(*words)
     assert f"score {first['score']:.3f}, 95% interval" in spoken.out
     assert " ms a move\n" in spoken.out
+    first_seat, second_seat = (side["points"] for side in first["sides"])
+    assert (first_seat + second_seat) / 2 == pytest.approx(first["score"])
+    assert f"  from seat 0: {first_seat:.3f}, from seat 1: {second_seat:.3f}\n" in spoken.out
+
+
+def test_match_between_sides_with_roles(arena: Arena) -> None:
+    words = ("match", "random", "random", "--game", "pettingzoo/mpe2.simple_tag_v3", "--games", "4")
+    found = only_json(arena(*words, "--json"))
+    assert [side["seats"] for side in found["sides"]] == [3, 1]
+    assert (found["draws"], found["score"]) == (4, 0.5), "the same moves with the same luck"
+    spoken = arena(*words)
+    assert "0 won, 4 drawn, 0 lost, comparing returns on the same side with the same luck" in spoken.out
+    assert "side 0 (3 seats)" in spoken.out
 
 
 def test_games_as_json(arena: Arena) -> None:

@@ -13,6 +13,7 @@ from arena.elo import (
     Z,
     elo_of_score,
     fit,
+    mean_interval,
     mean_returns,
     pair_score_interval,
     penalised,
@@ -409,3 +410,60 @@ def test_pair_score_interval_covers_the_truth():
             _, low, high = pair_score_interval(rng.choice(values, 60, p=odds).tolist())
             held.append(low <= values @ np.array(odds) <= high)
         assert 0.92 < np.mean(held) < 0.985
+
+
+def by_side(wins, draws, losses):
+    """Sides of round trips between a and b, in which a sat in the first and in the second of the games as often."""
+    for game, gain in enumerate([1.0] * wins + [0.0] * draws + [-1.0] * losses):
+        names, returns = ("a", "b"), (-9.0 + gain, -9.0)
+        yield (names, returns) if game % 2 == 0 else (names[::-1], returns[::-1])
+
+
+def test_sides_of_round_trips_have_no_order_and_count_half():
+    """Of zero-sum games both sides of a round trip say the same, so two count as one game."""
+    counts = tally(by_side(12, 4, 4), by_side=True)
+    assert counts.players == ("a", "b")
+    assert (counts.first.tolist(), counts.second.tolist()) == ([0, 1], [1, 0])
+    assert counts.wins.tolist() == [3, 1]
+    assert counts.draws.tolist() == [1, 1]
+    assert counts.losses.tolist() == [1, 3]
+    assert counts.games.tolist() == [20, 20]
+    found = fit(counts)
+    assert found.advantage[0] == pytest.approx(0, abs=1e-9)
+    turned = fit(tally([(names[::-1], returns[::-1]) for names, returns in by_side(12, 4, 4)], by_side=True))
+    assert turned.difference("a", "b") == pytest.approx(found.difference("a", "b"))
+    even = fit(tally([*by_side(6, 2, 2), *((n[::-1], r[::-1]) for n, r in by_side(6, 2, 2))]))  # 20 games, both orders
+    assert found.difference("a", "b")[0] == pytest.approx(even.difference("a", "b")[0], rel=0.1)
+    widths = [high - low for _, low, high in (found.difference("a", "b"), even.difference("a", "b"))]
+    assert widths[0] / widths[1] == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_players_without_any_game_by_side_are_rated_too():
+    found = fit(tally([], ["a", "b"], by_side=True))
+    assert found.elo.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_sides_of_a_round_trip_count_as_much_as_they_tell(k):
+    """The points of equals in zero-sum round trips, against those of as many independent pairs, by brute force."""
+    rng = generator(k)
+    returns = rng.normal(size=(20_000, k, k))  # round trip, game, side
+    returns -= returns.mean(axis=2, keepdims=True)
+    sides = np.arange(k)
+    mine = returns[:, (0 - sides) % k, sides]  # of the player on side 0 in game 0
+    points = sum((mine > returns[:, (j - sides) % k, sides]).sum(axis=1) for j in range(1, k))
+    independent = k * (k - 1) / 4
+    weight = 3 / (k + 1) * (k - 1) / k
+    assert 0.9 < points.var() / (independent / weight) < 1.03, "with more than two a little on the safe side"
+    counts = tally([(tuple("abcd"[:k]), tuple(map(float, range(k))))], by_side=True)
+    assert (counts.wins + counts.losses).sum() == pytest.approx(weight * k * (k - 1) / 2)
+
+
+def test_the_interval_of_a_mean():
+    values = [1.0, 4.0, 4.5, 7.0, -2.0]
+    found = mean_interval(values)
+    assert found.mean == 2.9
+    assert (found.low, found.high) == pytest.approx(
+        scipy.stats.t.interval(0.95, 4, 2.9, scipy.stats.sem(values)), rel=1e-3
+    )
+    assert mean_interval([3.0]) == (3.0, -math.inf, math.inf, math.inf)

@@ -235,3 +235,56 @@ def test_drawing_libraries_are_not_imported_before_they_are_used():
     check = "import sys, arena.ladder; print([m for m in ('matplotlib', 'rich', 'torch', 'numba') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def hunts(better, worse, round_trips, match):
+    """Paired games in which `better` hunts for 7 and flees for -15, `worse` for 4 and -20; the hunter returns more."""
+    described = Match(id=match, players=(better, worse), purpose="rate", seed=1, paired=True)
+    for trip in range(round_trips):
+        for game, returns in enumerate([(7.0, -20.0), (4.0, -15.0)]):
+            yield described, Result(match=match, game=2 * trip + game, returns=returns, length=9)
+
+
+def test_sides_with_roles_rank_by_what_was_returned_on_the_same_side():
+    told = [*hunts("main@2", "main@1", 12, 1), *hunts("main@1", "random", 12, 2), *hunts("main@2", "random", 12, 3)]
+    told = [told[i] for i in generator(1).permutation(len(told))]
+    found = ladder(PLAYERS, team_rows(told, (0, 1), roles=True), "random", competitive=True, by_side=True)
+    assert [row.id for row in found.rows] == ["main@2", "main@1", "random"]
+    assert [row.games for row in found.rows] == [48, 48, 48]
+    assert [row.score for row in found.rows] == [1.0, 0.5, 0.0]
+    assert found.rows[1].low > 0
+    assert found.advantage is None
+    assert to_dict(found)["advantage"] is None
+    assert "earlier seat" not in printed(text(found))
+    alike = ladder(PLAYERS, team_rows(told, (0, 1)), "random", competitive=True)
+    assert [row.rating for row in alike.rows] == pytest.approx([0, 0, 0], abs=1e-6), "the hunter won them all"
+
+
+def test_a_half_whose_other_half_is_void_is_no_row():
+    told = [row for row in hunts("a", "b", 3, 1) if row[1].game not in {1, 4}]
+    assert list(team_rows(told, (0, 1), roles=True)) == [(["a", "b"], [7.0, 4.0]), (["b", "a"], [-20.0, -15.0])]
+    assert len(list(team_rows(told, (0, 1)))) == 4
+
+
+def test_a_team_of_several_seats_shows_their_sum():
+    rows = [((f"spread@{i}",), (value - 10.0 * i,)) for i in (1, 2) for value in (-1.0, 0.0, 1.0)]
+    rows.append((("once",), (-99.5,)))
+    found = ladder(["spread@1", "spread@2", "once"], rows, None, competitive=False, seats=12)
+    found = with_thinking(replace(found, best="spread@1"), {"spread@1": (7, 0.123456)})
+    assert [row.rating for row in found.rows] == [-10, -20, -99.5], "it ranks by a seat's"
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(text(found))
+    shown = capture.get()
+    for row, total in zip(found.rows, ("-120.0", "-240.0", "-1194.0"), strict=True):
+        (line,) = (line for line in shown.splitlines() if row.id in line.split()[:2])
+        assert {f"{row.rating:.1f}", total} <= set(line.split())
+    assert "…" not in shown.replace(" … ", "")
+    assert "12 seats" in shown
+    assert "Mean return of a seat with its 95% interval: this game has no opponent." in " ".join(shown.split())
+    told = json.loads(json.dumps(to_dict(found), allow_nan=False))
+    one, _, once = told["players"]
+    assert one["sum"] == {"mean": -120, "low": pytest.approx(12 * one["low"]), "high": pytest.approx(12 * one["high"])}
+    assert once["sum"] == {"mean": -1194, "low": None, "high": None}
+    assert "seats" not in printed(text(replace(found, seats=1)))
+    assert "sum" not in to_dict(rated())["players"][0]

@@ -141,5 +141,36 @@ def test_in_a_game_of_one_team_the_mean_return_ranks(tmp_path: Path, monkeypatch
         track(tracker, standing, pictures, 1)
     assert not standing.competitive
     assert [(row.id, row.rating) for row in standing.rows] == [("main@1", 4.0), ("random", 1.5)]
+    assert standing.seats == 3
     assert [path.name for path in pictures] == ["ladder.png"]
     assert tracker.tables[0][1][1] == "mean"
+
+
+def test_where_sides_have_roles_ladder_heat_map_and_best_compare_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hunt(Trek):
+        spec = replace(Trek.spec, name="hunt", teams=(0, 0, 1), roles=True)
+
+    monkeypatch.setattr(games, "_GAMES", games._GAMES | {"hunt": Hunt})
+    drawn: list[Any] = []
+    monkeypatch.setattr("arena.standings.heatmap", lambda scores, met, names, path: drawn.append((scores, met, names)))
+    better: list[tuple[float, ...]] = [
+        (6.0, 8.0, -20.0),
+        (5.0, 3.0, -15.0),
+    ] * 10  # the first hunts for 7 not 4, and flees for -15 not -20
+    with create(tmp_path / "run", config(game="hunt", best={"enabled": True, "games": 20}), "test") as run:
+        enter(run, "random", "main@1", "main@2")
+        play(run, 0, ("main@1", "random"), "rate", better)
+        play(run, 1, ("random", "main@2"), "rate", [*better, (9.0, 9.0, 9.0)])  # the last lost its other half
+        play(run, 2, ("main@2", "main@1"), "gate", better)
+        standing = standings(run)
+        write_pictures(run, standing)
+    assert [row.id for row in standing.rows] == ["main@1", "random", "main@2"]
+    assert standing.rows[0].low > 0 > standing.rows[2].high
+    assert standing.advantage is None
+    assert standing.best == "main@2"
+    ((scores, met, names),) = drawn
+    assert names == ["main@1", "random", "main@2"]
+    assert (scores[0, 1], scores[1, 2], scores[0, 2]) == (1, 1, 0.5)
+    assert (met[0, 1], met[1, 2], met[0, 2]) == (20, 20, 0)

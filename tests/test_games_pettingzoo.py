@@ -380,6 +380,8 @@ def test_known_traits_are_of_environments_that_exist() -> None:
     }
     magent2 = {"adversarial_pursuit", "battle", "battlefield", "combined_arms", "tiger_deer"}
     assert set(_TRAITS) - installed == magent2
+    if there := {_unversioned(each).partition(".")[2] for each in _environments("magent2")}:
+        assert magent2 < there
 
 
 @pytest.mark.parametrize(
@@ -402,6 +404,32 @@ def test_traits(name: str, payoff: str, teams: tuple[int, ...], longest: int) ->
     assert (spec.payoff, spec.teams, spec.longest) == (payoff, teams, longest)
     assert spec.perfect_information == (name == "classic.connect_four_v3") == (spec.bounds == (-1, 1))
     assert spec.simultaneous == (name != "classic.connect_four_v3")
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [
+        ("classic.connect_four_v3", False),
+        ("mpe2.simple_push_v3", True),
+        ("mpe2.simple_spread_v3", False),
+        ("mpe2.simple_tag_v3", True),
+        ("mpe2.simple_tag_v3?num_good=3", True),
+        ("mpe2.simple_tag_v3?roles=False", False),
+        ("sisl.pursuit_v5", False),
+    ],
+)
+def test_sides_that_are_not_alike_have_roles(name: str, roles: bool) -> None:
+    assert games.make(f"pettingzoo/{name}").spec.roles is roles
+
+
+@pytest.mark.parametrize(
+    ("teams", "given", "roles"),
+    [((), None, False), ((0, 1, 1), None, True), ((0, 0, 0), None, False), ((0, 1, 1), False, False), ((), True, True)],
+)
+def test_teams_that_differ_in_size_have_roles_unless_given(
+    teams: tuple[int, ...], given: bool | None, roles: bool
+) -> None:
+    assert wrap(lambda: Tale([("a", {}, {})]), "tale", teams=teams, roles=given).spec.roles is roles
 
 
 EASY_HANABI = {"colors": 2, "max_life_tokens": 40, "max_information_tokens": 3}  # so that chance players score
@@ -536,3 +564,48 @@ def test_text_is_the_environments_own_where_nothing_is_hidden() -> None:
     chess, leduc = games.make("pettingzoo/classic.chess_v6"), games.make("pettingzoo/classic.leduc_holdem_v4")
     assert chess.text(chess.start(KEY), 0, 0).startswith("r n b q k b n r\np p p p")
     assert leduc.text(leduc.start(KEY), 0, 1).startswith("pettingzoo/classic.leduc_holdem_v4, as player_1 sees it:\n[")
+
+
+def test_armies_fight_step_by_step_until_one_is_dead() -> None:
+    """magent2's battle, where red goes for the nearest foe and blue wanders, beside the environment itself."""
+    battle = pytest.importorskip("magent2.environments.battle_v4")
+    game = games.make("pettingzoo/magent2.battle_v4?map_size=12&max_cycles=300")
+    spec = game.spec
+    assert (spec.seats, spec.teams, spec.actions, spec.roles) == (4, (0, 0, 1, 1), 21, False)
+    assert (spec.observation, spec.global_state, spec.longest) == ((5, 13, 13), (5, 12, 12), 300)
+    key = mix(1, [3])
+    table, env, rng = Table(game, key), battle.parallel_env(map_size=12, max_cycles=300), generator(2)
+    seen, _ = env.reset(seed=int(generator(int(key[0])).integers(2**31)))
+    living = []
+    while not table.over.all():
+        decisions = table.pending()
+        acting = [spec.seats - 4 + seat for seat in np.flatnonzero(decisions.active[0]).tolist()]
+        assert [env.possible_agents[seat] for seat in acting] == env.agents
+        living.append(len(acting))
+        actions = np.full((1, 4), NO_ACTION)
+        for seat in acting:
+            np.testing.assert_array_equal(
+                decisions.observation[0, seat], seen[env.possible_agents[seat]].transpose(2, 0, 1)
+            )
+            actions[0, seat] = go_for(decisions.observation[0, seat]) if seat < 2 else rng.integers(13)
+        assert decisions.global_state is not None
+        np.testing.assert_array_equal(decisions.global_state[0], env.state().transpose(2, 0, 1))
+        outcome = table.play(actions)
+        seen, rewards, _, _, _ = env.step({env.possible_agents[seat]: int(actions[0, seat]) for seat in acting})
+        assert outcome.reward[0].tolist() == pytest.approx([rewards.get(name, 0.0) for name in env.possible_agents])
+    assert outcome.terminated[0]
+    assert 3 in living, "one falls before the other"
+    assert not env.agents or {name.partition("_")[0] for name in env.agents} == {"red"}
+
+
+def go_for(view: Any) -> int:
+    """An action of magent2's battle: attack (13 to 20) a foe beside, else step (0 to 12) towards the nearest."""
+    around = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+    steps = [(r, c) for r in range(-2, 3) for c in range(-2, 3) if abs(r) + abs(c) <= 2]
+    foes = sorted(np.argwhere(view[3] > 0).tolist(), key=lambda at: max(abs(at[0] - 6), abs(at[1] - 6)))
+    if not foes:
+        return 8  # down
+    down, right = foes[0][0] - 6, foes[0][1] - 6
+    if (down, right) in around:
+        return 13 + around.index((down, right))
+    return min(range(13), key=lambda i: (down - steps[i][0]) ** 2 + (right - steps[i][1]) ** 2)

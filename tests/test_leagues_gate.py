@@ -344,3 +344,49 @@ def test_impossible_rules_are_refused(settings: dict[str, float], message: str) 
 def test_a_game_of_three_teams_is_refused() -> None:
     with pytest.raises(ValueError, match="A challenge needs two teams, but the seats are on 3"):
         Gate((0, 1, 2), RULE)
+
+
+# ---- sides with roles ----------------------------------------------------------------------------------------------
+
+
+HUNTS = [(7.0, -20.0), (4.0, -15.0)]
+"""A round trip in which the challenger hunts for 7 where the best does for 4, and loses 15 where that loses 20."""
+
+
+def hunt(gate: Gate, trips: Sequence[Sequence[tuple[float, float]]], void: Sequence[int] = ()) -> None:
+    match = Match(0, ("main@2", "main@1"), "gate", 1, 2 * len(trips), paired=True)
+    games = enumerate(returns for trip in trips for returns in trip)
+    told = [(match, Result(0, number, returns, 9)) for number, returns in games if number not in void]
+    gate.record_all(told[::-1])
+
+
+def test_where_sides_have_roles_it_is_better_on_a_side_not_in_a_game() -> None:
+    rule = GateRule(elo1=60, games=20, most=20)
+    by_side, alike = (Gate((0, 1), rule, roles=roles) for roles in (True, False))
+    for gate in (by_side, alike):
+        for player in (MAIN, snapshot(1), snapshot(2)):
+            gate.enter(player)
+        hunt(gate, [HUNTS] * 10)
+    assert (by_side.best, by_side.verdicts[0].score, by_side.verdicts[0].games) == ("main@2", 1.0, 20)
+    assert (alike.best, alike.verdicts[0].score) == ("main@1", 0.5), "the hunter wins every game"
+
+
+def test_a_side_each_is_even_and_a_void_half_is_left_out() -> None:
+    gate = Gate((0, 1), GateRule(games=20, most=20), roles=True)
+    for player in (MAIN, snapshot(1), snapshot(2)):
+        gate.enter(player)
+    split = [(7.0, -15.0), (4.0, -20.0)]  # the challenger hunts better, and flees worse
+    hunt(gate, [split] * 10 + [HUNTS] * 4, void=[20, 23, 24, 27])
+    assert gate.verdicts[0].score == 0.5
+    assert gate.verdicts[0].games == 24
+
+
+def test_a_gate_of_roles_is_that_of_its_ledger(tmp_path: Path) -> None:
+    rule = GateRule(elo1=60, games=20, most=20)
+    with Ledger.create(tmp_path / "l.sqlite", "g", (0, 1)) as ledger:
+        for player in (MAIN, snapshot(1), snapshot(2)):
+            ledger.add_player(player)
+        ledger.add_matches([Match(0, ("main@2", "main@1"), "gate", 1, 20, paired=True)])
+        ledger.append(Result(0, number, returns, 9) for number, returns in enumerate(HUNTS * 10))
+        assert Gate.of(ledger, rule, roles=True).best == "main@2"
+        assert Gate.of(ledger, rule).best == "main@1"

@@ -237,3 +237,21 @@ def test_what_is_refused() -> None:
         league([MAIN], most_frozen=0)
     made.enter(snapshot(0))
     assert made.rating_matches(3, 2) == []  # one frozen player has nobody to meet
+
+
+def test_where_sides_have_roles_matchmaking_sees_who_is_better_on_a_side() -> None:
+    """The learner is above main@1 on both sides and below main@0, though the second side always returns less."""
+    mix, rule = Mix({"pfsp": 1}, "squared"), SnapshotRule(None, win_rate=0.6, games=4)
+    made = League((0, 1), 7, {"main": mix}, {"main": rule}, roles=True)
+    for player in (MAIN, snapshot(0), snapshot(1)):
+        made.enter(player)
+    worse, better = Match(900, ("main", "main@0"), "train", 1), Match(901, ("main", "main@1"), "train", 1)
+    for trip in range(5):
+        for match, returns in ((worse, [(1.0, -5.0), (3.0, -8.0)]), (better, [(3.0, -8.0), (1.0, -5.0)])):
+            made.record_all((match, Result(match.id, 2 * trip + i, earned, 3)) for i, earned in enumerate(returns))
+    assert made.payoff.score("main", "main@0") == 0
+    assert made.payoff.score("main", "main@1") == 1
+    assert Counter(match.players[1] for match in made.propose("main", 50)) == {"main@0": 50}
+    rated = Match(902, ("main@0", "main@1"), "rate", 1, paired=True)
+    made.record_all((rated, Result(902, i, (2.0 - i, -9.0), 3)) for i in range(2))
+    assert made.rated.tally("main@0", "main@1") == (1, 1, 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from leagues import Ledger, Match, Payoff, Player, Result, Tally
+from leagues.payoff import Comparisons
 
 
 def games(match: Match, returns: list[tuple[float, ...]], first: int = 0) -> list[tuple[Match, Result]]:
@@ -177,3 +178,123 @@ def test_bad_arguments() -> None:
         Payoff((0, 1), decay=0)
     with pytest.raises(ValueError, match=r"without a gap, not \[0, 2\]"):
         Payoff((0, 2))
+
+
+# ---- sides with roles ----------------------------------------------------------------------------------------------
+
+
+HUNT = (0, 0, 0, 1)  # three hunters against their prey, who always returns less
+BETTER = [
+    (6.0, 7.0, 8.0, -20.0),
+    (4.0, 5.0, 3.0, -15.0),
+]  # the first player hunts for 7 not 4, and flees for -15 not -20
+
+
+def test_alike_sides_are_compared_game_by_game() -> None:
+    comparisons, match = Comparisons((0, 1, 0)), Match(3, ("a", "b"), "rate", 1, paired=True)
+    assert comparisons.rows(match, Result(3, 0, (1.0, 5.0, 2.0), 4)) == [(["a", "b"], [1.5, 5.0])]
+    assert comparisons.rows(match, Result(3, 7, (1.0, 5.0, 2.0), 4)) == [(["b", "a"], [1.5, 5.0])]
+
+
+def test_a_side_of_a_round_trip_is_compared_once_both_games_are_told() -> None:
+    comparisons = Comparisons(HUNT, roles=True)
+    one, other = (Match(number, ("a", "b"), "rate", 1, paired=True) for number in (3, 4))
+    assert comparisons.rows(one, Result(3, 1, BETTER[1], 9)) == []
+    assert comparisons.rows(other, Result(4, 0, BETTER[0], 9)) == [], "that is another match"
+    assert comparisons.rows(one, Result(3, 2, BETTER[0], 9)) == [], "that is another round trip"
+    sides = [(["a", "b"], [7.0, 4.0]), (["b", "a"], [-20.0, -15.0])]
+    assert comparisons.rows(one, Result(3, 0, BETTER[0], 9)) == sides
+    assert comparisons.rows(other, Result(4, 1, BETTER[1], 9)) == sides
+    assert comparisons.rows(other, Result(4, 3, BETTER[1], 9)) == [], "its other half may be void"
+
+
+def test_three_sides_are_compared_once_all_three_games_are_told() -> None:
+    comparisons, match = Comparisons((0, 1, 2), roles=True), Match(0, ("a", "b", "c"), "rate", 1, paired=True)
+    assert comparisons.rows(match, Result(0, 4, (40.0, 41.0, 42.0), 1)) == []
+    assert comparisons.rows(match, Result(0, 3, (30.0, 31.0, 32.0), 1)) == []
+    assert comparisons.rows(match, Result(0, 5, (50.0, 51.0, 52.0), 1)) == [
+        (["a", "b", "c"], [30.0, 40.0, 50.0]),
+        (["b", "c", "a"], [31.0, 41.0, 51.0]),
+        (["c", "a", "b"], [32.0, 42.0, 52.0]),
+    ]
+
+
+def test_the_better_on_both_sides_wins_though_one_side_always_returns_less() -> None:
+    told = games(Match(0, ("a", "b"), "rate", 1, paired=True), BETTER * 10)
+    alike, by_side = Payoff(HUNT), Payoff(HUNT, roles=True)
+    alike.record_all(told)
+    by_side.record_all(told)
+    assert alike.tally("a", "b") == Tally(10, 0, 10), "hunters win"
+    assert by_side.tally("a", "b") == Tally(20, 0, 0)
+    assert by_side.tally("b", "a") == Tally(0, 0, 20)
+
+
+def test_each_side_is_a_comparison_of_its_own() -> None:
+    payoff = Payoff((0, 1), roles=True)
+    payoff.record_all(
+        games(Match(0, ("a", "b"), "rate", 1, paired=True), [(9, 1), (8, 2)])
+    )  # a: 9 over 8, and 2 over 1
+    payoff.record_all(games(Match(1, ("a", "b"), "rate", 1, paired=True), [(9, 1), (8, 1)]))  # 9 over 8, 1 and 1
+    payoff.record_all(games(Match(2, ("a", "b"), "rate", 1, paired=True), [(9, 2), (8, 1)]))  # 9 over 8, 1 under 2
+    assert payoff.tally("a", "b") == Tally(4, 1, 1)
+
+
+def test_the_order_of_results_and_void_halves_do_not_matter() -> None:
+    rng = np.random.default_rng(2)
+    matches = [Match(number, ("a", "b"), "rate", 1, paired=True) for number in range(4)]
+    told = [row for match in matches for row in games(match, [tuple(r) for r in rng.integers(0, 4, (20, 2)).tolist()])]
+    whole, shuffled, lacking = (Payoff((0, 1), roles=True) for _ in range(3))
+    whole.record_all(told)
+    shuffled.record_all(told[i] for i in rng.permutation(len(told)))
+    assert shuffled.tally("a", "b") == whole.tally("a", "b")
+    assert whole.games("a", "b") == len(told)
+    void = {(match, game) for match, game in rng.integers(0, (4, 20), (15, 2)).tolist()}
+    lacking.record_all((match, result) for match, result in told if (match.id, result.game) not in void)
+    trips = {(match, game // 2) for match, game in void}
+    expected = Payoff((0, 1), roles=True)
+    expected.record_all((match, result) for match, result in told if (match.id, result.game // 2) not in trips)
+    assert lacking.tally("a", "b") == expected.tally("a", "b")
+    assert lacking.games("a", "b") == len(told) - 2 * len(trips)
+
+
+def test_games_that_share_no_luck_are_compared_too() -> None:
+    payoff = Payoff(HUNT, live=["a"], decay=0.5, roles=True)
+    payoff.record_all(games(Match(0, ("a", "b"), "train", 1), BETTER))
+    assert payoff.counts("a", "b") == Tally(2, 0, 0)
+    assert payoff.tally("a", "b") == Tally(1.5, 0, 0), "each comparison is a game to the decay"
+
+
+def test_what_waits_in_vain_is_forgotten_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leagues.payoff.MOST_WAITING", 3)
+    comparisons, match = Comparisons((0, 1), roles=True), Match(0, ("a", "b"), "train", 1)
+    for game in (0, 2, 4, 6):
+        assert comparisons.rows(match, Result(0, game, (1.0, 0.0), 1)) == []
+    assert comparisons.rows(match, Result(0, 1, (1.0, 0.0), 1)) == [], (
+        "the oldest of four is forgotten; 3 takes its place"
+    )
+    assert comparisons.rows(match, Result(0, 5, (1.0, 0.0), 1)) != []
+    assert comparisons.rows(match, Result(0, 7, (1.0, 0.0), 1)) != []
+
+
+def test_results_of_another_game_are_refused() -> None:
+    with pytest.raises(ValueError, match="Game 2 of match 7 has 3 returns, but the game has 2 seats"):
+        Payoff((0, 1)).record(Match(7, ("a", "b"), "train", 1), Result(7, 2, (1.0, 0.0, 0.0), 5))
+
+
+def test_the_payoff_of_a_ledger_of_roles_is_the_same_however_it_was_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    with Ledger.create(tmp_path / "l.sqlite", "g", (0, 1)) as ledger:
+        for name in ("a", "b", "c"):
+            ledger.add_player(Player(name, "random"))
+        matches = [Match(0, ("a", "b"), "rate", 1), Match(1, ("c", "a"), "rate", 1), Match(2, ("b", "c"), "rate", 1)]
+        ledger.add_matches(matches)
+        told = [row for match in matches for row in games(match, [tuple(r) for r in rng.normal(size=(20, 2)).tolist()])]
+        told = [told[i] for i in rng.permutation(len(told))]
+        living = Payoff((0, 1), roles=True)
+        for match, result in told:
+            ledger.append([result])
+            living.record(match, result)
+            again = Payoff.of(ledger, purposes=["rate"], roles=True)
+            for pair in permutations("abc", 2):
+                assert again.tally(*pair) == living.tally(*pair)
+        assert living.games("a", "b") == 20
