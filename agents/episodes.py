@@ -61,8 +61,13 @@ class Episodes:
     team: NDArray[np.int64]  # [E]
 
 
-def episodes(t: Trajectories, spec: GameSpec, seating: Seating, pay: Literal["mean", "sum"]) -> Episodes:
-    """What each team of `t` did in each of its games. A team that made no decision in a game has no episode of it."""
+def episodes(
+    t: Trajectories, spec: GameSpec, seating: Seating, pay: Literal["mean", "sum"], *, cut_goes_on: bool = True
+) -> Episodes:
+    """What each team of `t` did in each of its games. A team that made no decision in a game has no episode of it.
+
+    Unless `cut_goes_on`, a game that was cut is taken as one that terminated.
+    """
     n, step_team = seating.members, seating.team[t.seat]
     # Team steps in order of game, team and step: `row` is the place of each decision among them.
     part = t.step_game[t.step] * seating.teams + step_team
@@ -90,7 +95,8 @@ def episodes(t: Trajectories, spec: GameSpec, seating: Seating, pay: Literal["me
 
     # Where a game was cut, whoever acted last would have gone on from what it saw, allowed what it was allowed before.
     place = np.full(t.games, -1)
-    place[t.cut_game] = np.arange(len(t.cut_game))
+    if cut_goes_on:
+        place[t.cut_game] = np.arange(len(t.cut_game))
     cut = np.flatnonzero(place[game] >= 0)
     end, seats, which = ends[cut], seating.seat[team[cut]], place[game[cut]]
     active[end], legal[end] = active[end - 1], legal[end - 1]
@@ -112,22 +118,21 @@ def _earned(
     team: NDArray[np.int64],  # of each episode
 ) -> NDArray[np.float64]:
     """What each team step brought its team: the rewards from it on, up to the team's next step or the game's end."""
-    paid = np.zeros((t.steps, seating.teams))
-    np.add.at(paid.T, seating.team, t.reward.T)
-    if pay == "mean":
-        paid /= (seating.seat >= 0).sum(axis=1)
-    # Steps in order of game: those of one episode's stretch lie side by side, and its sum is a difference of two.
+    # Steps in order of game: those that one team step answers for then follow it, up to the team's next.
     order = np.argsort(t.step_game, kind="stable")
-    total = np.concatenate([np.zeros((1, seating.teams)), np.cumsum(paid[order], axis=0)])
     position = np.empty(t.steps, np.int64)
     position[order] = np.arange(t.steps)
-    over = np.searchsorted(t.step_game[order], np.arange(t.games), side="right")  # where each game's steps end
-    begins = position[step]
-    until = np.append(begins[1:], 0)
-    final = np.append(episode[1:] != episode[:-1], True)
-    until[final] = over[game[episode[final]]]
-    whose = team[episode]
-    earned: NDArray[np.float64] = total[until, whose] - total[begins, whose]
+    earned = np.zeros(len(step))
+    for number in range(seating.teams):
+        seats = seating.seat[number][seating.seat[number] >= 0]
+        paid = t.reward[order][:, seats].sum(axis=1, dtype=np.float64) / (len(seats) if pay == "mean" else 1)
+        own = np.flatnonzero(team[episode] == number)
+        if not len(own):
+            continue
+        last = np.searchsorted(position[step[own]], np.arange(t.steps), side="right") - 1  # -1 before its first
+        answers = own[last]
+        theirs = (last >= 0) & (game[episode[answers]] == t.step_game[order])
+        np.add.at(earned, answers[theirs], paid[theirs])
     return earned
 
 

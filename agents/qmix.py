@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.core import Choice, Context, Trajectories, Weights
-from agents.episodes import Batch, EpisodeReplay, Seating, episodes
-from agents.networks import flattened, load_arrays, part_of, to_arrays
+from agents.episodes import Batch, EpisodeReplay, Episodes, Seating, episodes
+from agents.networks import RunningNorm, flattened, load_arrays, part_of, to_arrays
 from agents.qmix_config import QMIXConfig
 from agents.recurrent import GRU
 from games import Decisions, GameSpec, Keys
@@ -61,6 +61,7 @@ class TeamNet(nn.Module):
         self.seen, self.actions, self.seats = int(np.prod(spec.observation)), spec.actions, spec.seats
         # Without a bias: what the seat's own input brings is one already.
         self.first = nn.Linear(self.seen + self.actions + self.seats, config.width, bias=False)
+        self.normalise = RunningNorm((self.seen,)) if config.normalise_observations else None
         self.memory = GRU(config.width)
         self.value = nn.Linear(config.width, self.actions)
 
@@ -68,7 +69,8 @@ class TeamNet(nn.Module):
         """Observations [..., *O], last actions [...] (-1 for none) and seats [...] as what the network is given."""
         n = last.numel()
         x = torch.zeros(n, self.seen + self.actions + self.seats, device=observation.device)
-        x[:, : self.seen] = observation.reshape(n, -1)
+        seen = observation.reshape(n, -1)
+        x[:, : self.seen] = seen if self.normalise is None else self.normalise(seen)
         row, last = torch.arange(n, device=x.device), last.reshape(-1)
         x[row, self.seen + last.clamp(min=0)] = (last >= 0).float()
         x[row, self.seen + self.actions + seat.reshape(-1)] = 1
@@ -212,6 +214,7 @@ class _Networks(nn.Module):
     def __init__(self, spec: GameSpec, config: QMIXConfig) -> None:
         super().__init__()
         self.net, self.mixer = TeamNet(spec, config), make_mixer(spec, config)
+        self.normalise = RunningNorm((_state_size(spec, config),)) if config.normalise_observations else None
 
 
 class QMIXLearner:
@@ -240,11 +243,13 @@ class QMIXLearner:
     def update(self, trajectories: Trajectories, rng: np.random.Generator) -> dict[str, float]:
         """Keep the new episodes, and make as many gradient steps as they are worth, once there are enough."""
         config = self.config
-        new = episodes(trajectories, self.spec, self.seating, config.team_reward)
+        goes_on = config.time_limit == "bootstrap"
+        new = episodes(trajectories, self.spec, self.seating, config.team_reward, cut_goes_on=goes_on)
         self.replay.add(new)
         played = np.ones(len(new.reward), np.bool_)
         played[np.cumsum(new.length) - 1] = False
         self._note_rewards(new.reward[played])
+        self._note_observations(new, played)
         self.decisions += trajectories.decisions
         self.steps += int(played.sum())
         self.episodes += len(new.length)
@@ -279,7 +284,9 @@ class QMIXLearner:
         seats = self.seats[self._tensor(batch.team)].expand(steps, count, n)
         x = self.learned.net.inputs(self._tensor(batch.observation), self._tensor(batch.last).long(), seats)
         x, acting = x.view(steps, count * n, -1), active.view(steps, count * n)
-        state = self._states(batch)
+        state = self._states(batch, np.broadcast_to(batch.team, batch.reward.shape).copy())
+        if self.learned.normalise is not None:
+            state = self.learned.normalise(state)
         q = self.learned.net(x, acting).view(steps, count, n, -1)
         action = self._tensor(batch.action).long()
         chosen = q[:-1].gather(3, action[:-1, :, :, None]).squeeze(3) * active[:-1]
@@ -326,15 +333,14 @@ class QMIXLearner:
         _lambda_returns(returns, alive, reward, batch.playing, self.config.gamma, self.config.lam)
         return self._tensor(returns[:-1]), self._tensor((alive & batch.playing[:, :, None])[:-1].astype(np.float32))
 
-    def _states(self, batch: Batch) -> Tensor:
-        """What the mixer sees at each step [T, b, state]."""
-        shown = batch.state if _uses_state(self.spec, self.config) else batch.observation
+    def _states(self, rows: Batch | Episodes, team: NDArray[np.int64]) -> Tensor:
+        """What the mixer sees in each of `rows` [..., state], each of a team [...]."""
+        shown = rows.state if _uses_state(self.spec, self.config) else rows.observation
         assert shown is not None
-        state = self._tensor(shown).reshape(*batch.reward.shape, -1)
+        state = self._tensor(shown).reshape(*rows.reward.shape, -1)
         if self.seating.teams == 1:
             return state
-        team = nn.functional.one_hot(self._tensor(batch.team), self.seating.teams).float()
-        return torch.cat([state, team.expand(len(state), *team.shape)], dim=2)
+        return torch.cat([state, nn.functional.one_hot(self._tensor(team), self.seating.teams).float()], dim=-1)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -354,6 +360,13 @@ class QMIXLearner:
         shift, total = float(reward.mean(dtype=np.float64)) - mean, count + len(reward)
         squares += float(((reward - reward.mean(dtype=np.float64)) ** 2).sum()) + shift**2 * count * len(reward) / total
         self._paid = np.array([total, mean + shift * len(reward) / total, squares])
+
+    def _note_observations(self, new: Episodes, played: NDArray[np.bool_]) -> None:
+        """Take in what members saw when they acted, and what the mixer sees of each team step."""
+        if self.learned.net.normalise is None or self.learned.normalise is None:
+            return
+        self.learned.net.normalise.learn(self._tensor(new.observation[played][new.active[played]]).flatten(1))
+        self.learned.normalise.learn(self._states(new, np.repeat(new.team, new.length))[self._tensor(played)])
 
     def _skip(self, numbers: list[float]) -> None:
         self.skipped_in_a_row += 1

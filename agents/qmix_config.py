@@ -34,10 +34,15 @@ class QMIXConfig(BaseModel):
     epsilon: Scheduled = Schedule(start=1.0, end=0.05, over=50_000)  # share of random actions, over team steps
     gamma: Share = 0.99  # discount for each team step
     lam: Share = 0.6  # of TD(lambda) (PyMARL2); 0 is the one-step target
+    # What a game that is cut is worth where it is: what would follow (PyMARL), or nothing more, as the return that is
+    # reported ends there too (EPyMARL). The mixer's values can grow without end by the first (Pan et al. 2021,
+    # arXiv 2103.11883, saw it on simple_tag too).
+    time_limit: Literal["bootstrap", "end"] = "bootstrap"
     double: bool = True  # the next action is chosen by the network that learns, and judged by the target network
     target_every: PositiveInt | None = 200  # gradient steps after which the target network is renewed
     tau: Annotated[float, Field(gt=0, le=1)] | None = None  # or how far it moves with each (EPyMARL: 0.01)
     team_reward: Literal["mean", "sum"] = "mean"  # of what the team's seats are paid, dead or alive
+    normalise_observations: bool = False  # and states; for those that are not already about one
     standardise_rewards: bool = False  # to mean 0 and variance 1, as they come (EPyMARL: true)
     max_grad_norm: PositiveFloat = 10.0
     play_epsilon: Share = 0.0  # of its snapshots' play

@@ -135,7 +135,7 @@ def in_place(play: Play) -> str:
     """Decisions written into memory that is dirty, as the caller's is from the step before."""
     fresh, spec = play.decisions, play.game.spec
     out = Decisions.empty(spec, len(play.keys))
-    out.observation[:], out.legal[:], out.active[:] = 7, True, True
+    out.observation[:], out.legal[:], out.active[:], out.seat[:] = 7, True, True, 0
     if out.global_state is not None:
         out.global_state[:] = 7
     memory = [getattr(out, f.name) for f in fields(out)]
@@ -154,7 +154,7 @@ def blind(play: Play) -> str:
     """Decisions of which nobody looks at the observations, into memory that is dirty."""
     fresh = play.decisions
     out = Decisions.empty(play.game.spec, len(play.keys), blind=True)
-    out.legal[:], out.active[:] = True, True
+    out.legal[:], out.active[:], out.seat[:] = True, True, 0
     play.game.decisions(play.states, out)
     _same(_who_and_what(fresh, out), "Asked for blind", f"with observations, at step {play.clock}")
     return ""

@@ -67,6 +67,7 @@ class TeamMatrix:
     def decisions(self, states: NDArray[np.void], out: Decisions | None = None) -> Decisions:
         if out is None:
             out = Decisions.empty(self.spec, len(states))
+        out.seat[:] = np.arange(self.spec.seats)
         out.active[:] = ~states["over"][:, None]
         out.legal[:] = out.active[:, :, None]
         if not out.blind:

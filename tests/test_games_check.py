@@ -649,6 +649,17 @@ class LeavesMasks(Bent):
         return given
 
 
+class LeavesSeats(Bent):
+    """Says who acts only where the memory is its own, as one may whose seats never change."""
+
+    def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
+        before = None if out is None or out.blind else out.seat.copy()
+        given = super().decisions(states, out)
+        if before is not None:
+            given.seat[:] = before
+        return given
+
+
 class LazyWhenBlind(Bent):
     def decisions(self, states: Any, out: Decisions | None = None) -> Decisions:
         return out if out is not None and out.blind else super().decisions(states, out)
@@ -776,6 +787,7 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: lift(NanForTheOther), "observe", rf"observe shows seat \d nan in cell \(0,\): game 0 {KEY}, step 1"),
     (TwoViews, "observe", rf"decisions gives seat 0 18.0 in cell 0 .* observe gives it 9.0: game 0 {KEY}, step 0"),
     (OwnMemory, "in place", r"decisions\(states, out\) at step 0 gives other memory"),
+    (LeavesSeats, "in place", r"Written into out, seat\[\d+, 0\] is 0, but 1 when"),
     (LeavesMasks, "in place", r"Written into out, legal\[\d+, 0, \d\] is True, but False when"),
     (lambda: lift(GlobalNumpy), "randomness", "the state of np.random changed by step 1"),
     (lambda: lift(GlobalRandom), "randomness", "the state of random changed by step 0"),

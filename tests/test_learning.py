@@ -81,6 +81,18 @@ def test_connect_four_beats_random(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert against.low > 0.9
 
 
+@pytest.mark.parametrize(("mixer", "earned"), [("qmix", 8.0), ("vdn", 7.0)])
+def test_the_two_step_game_tells_qmix_from_vdn(
+    mixer: str, earned: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Section 5.1 of the QMIX paper: from random play alone, the 8 is found by mixing, and the safe 7 by adding up."""
+    setting = f"league.learners.team.agent.mixer={mixer}"
+    player = load(f"{run('two_step_qmix', tmp_path, monkeypatch, setting, 'rating.final=0')}:team")
+    match = Match(0, ("team",), "audit", 7, games=3)
+    results = Rollout(player.game, Guests({"team": player.policy}), 3).run(Order((match,))).results
+    assert [result.returns for result in results] == [(earned, earned)] * 3
+
+
 # ---- AlphaZero -----------------------------------------------------------------------------------------------------
 
 
