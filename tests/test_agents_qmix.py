@@ -19,8 +19,9 @@ import games
 from agents.core import Choice, Context, Trajectories
 from agents.episodes import Batch, Seating, episodes
 from agents.kinds import make_policy
-from agents.qmix import QMIXLearner, QMIXPolicy, make_mixer, remark, supports
+from agents.qmix import QMIXLearner, QMIXPolicy, remark, supports
 from agents.qmix_config import QMIXConfig
+from agents.qmix_networks import make_mixer
 from arena.rollout import Order, Rollout
 from games import Decisions, Game, GameSpec, Keys
 from games.keys import mix
