@@ -188,7 +188,7 @@ def check(
         print(f"  {sentence(made.spec)}")
         print("Agents:")
         for agent, reason in reasons.items():
-            print(f"  {agent:<9}{'yes' if reason is None else 'no: ' + reason}")
+            print(f"  {agent:<10}{'yes' if reason is None else 'no: ' + reason}")
     raise typer.Exit(0 if report.passed else 1)
 
 
