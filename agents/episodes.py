@@ -54,7 +54,7 @@ class Episodes:
     legal: NDArray[np.bool_]  # [U, n, A]
     active: NDArray[np.bool_]  # [U, n] nobody in the last row of a game that terminated
     action: NDArray[np.int16]  # [U, n] 0 where not active
-    last: NDArray[np.int16]  # [U, n] each member's action before, -1 for none
+    last: NDArray[np.int16]  # [U, n] the action before of each that is active, -1 for none
     reward: NDArray[np.float32]  # [U] of the team; 0 in last rows
     state: NDArray[np.float32] | None  # [U, *G] the game's own, where it has one
     length: NDArray[np.int64]  # [E] rows, the last one included

@@ -297,11 +297,12 @@ class QMIXLearner:
             if name not in state:
                 raise ValueError(f"This is not the state of a QMIX learner: {name!r} is missing from it.")
         self.load(part_of(state, "weights."))
-        if state["target"].shape != tuple(self._target_flat.shape):
-            needed = self._target_flat.numel()
-            raise ValueError(f"This state is of another network: {len(state['target'])} weights, not {needed}.")
+        moments, vector = part_of(state, "adam."), tuple(self._flat.shape)
+        shapes = {"target": state["target"].shape} | {name: array.shape for name, array in moments.items()}
+        needed = {"target": vector} | ({"step": (), "exp_avg": vector, "exp_avg_sq": vector} if moments else {})
+        if shapes != needed:
+            raise ValueError(f"This state is of another network: it has {shapes}, but {needed} is needed.")
         self._target_flat.copy_(torch.tensor(state["target"]))
-        moments = part_of(state, "adam.")
         if moments:
             self.optimiser.state[self._flat] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
         self.replay.restore(part_of(state, "replay."))

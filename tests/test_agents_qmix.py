@@ -870,8 +870,11 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="another network"):
         QMIXPolicy(p.game.spec, wide.config, p.learner.weights())
     assert same(p.learner.state(), state)
-    with pytest.raises(ValueError, match=r"another network: \d+ weights, not \d+"):
-        p.learner.restore(state | {"target": state["target"][1:]})
+    for name in ("target", "adam.exp_avg", "adam.exp_avg_sq"):
+        with pytest.raises(
+            ValueError, match=rf"another network: it has .*'{name.removeprefix('adam.')}': .* is needed"
+        ):
+            p.learner.restore(state | {name: state[name][1:]})
 
 
 def test_a_seed_makes_the_weights_and_leaves_torchs_generator_alone() -> None:
