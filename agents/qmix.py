@@ -217,7 +217,7 @@ class QMIXLearner:
         theirs = self.target.net(x, acting).view(q.shape)
         judge = q if self.config.double else theirs
         best = judge.masked_fill(illegal, -torch.inf).argmax(3, keepdim=True)
-        next_q = theirs.gather(3, best).squeeze(3) * self._tensor(batch.active)
+        next_q = theirs.gather(3, best).squeeze(3) * acting.view(steps, count, n)
         value = self.target.mixer(next_q.view(-1, n), state.reshape(steps * count, -1)).view(steps, count, -1)
         apart = self.config.mixer == "iql"
         alive: NDArray[np.bool_] = batch.active if apart else np.any(batch.active, axis=2, keepdims=True)

@@ -53,12 +53,12 @@ class Monotonic(nn.Module):
 
     def __init__(self, members: int, state: int, config: QMIXConfig) -> None:
         super().__init__()
-        self.members, self.embedding, self.hyper = members, config.embedding, config.hyper
+        self.members, self.embedding, hyper = members, config.embedding, config.hyper
         # The first layers of all four networks of the state, as one: W1's, w2's, V's, and b1, which has no other.
-        self.sizes = (self.hyper, self.hyper, self.embedding, self.embedding)
+        self.sizes = (hyper, hyper, self.embedding, self.embedding)
         self.first = nn.Linear(state, sum(self.sizes))
-        self.inner = nn.Linear(self.hyper, members * self.embedding)  # W1
-        self.outer = nn.Linear(self.hyper, self.embedding)  # w2
+        self.inner = nn.Linear(hyper, members * self.embedding)  # W1
+        self.outer = nn.Linear(hyper, self.embedding)  # w2
         self.level = nn.Linear(self.embedding, 1)  # V
 
     def forward(self, q: Tensor, state: Tensor) -> Tensor:

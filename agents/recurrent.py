@@ -25,7 +25,6 @@ class GRU(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width = width
         self.weight_ih = nn.Parameter(torch.empty(3 * width, width))
         self.weight_hh = nn.Parameter(torch.empty(3 * width, width))
         self.bias_ih = nn.Parameter(torch.empty(3 * width))
