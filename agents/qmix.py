@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from agents.core import Choice, Context, Trajectories, Weights
 from agents.episodes import Batch, EpisodeReplay, Episodes, Seating, episodes
-from agents.networks import flattened, load_arrays, part_of, to_arrays
+from agents.networks import RunningNorm, flattened, load_arrays, part_of, to_arrays
 from agents.qmix_config import QMIXConfig
 from agents.qmix_networks import Networks, TeamNet, state_size, uses_state
 from games import Decisions, GameSpec, Keys
@@ -134,7 +134,7 @@ class QMIXLearner:
         self.gradient_steps = 0
         self.owed = 0.0  # gradient steps
         self.skipped_in_a_row = 0
-        self._paid = np.zeros(3)  # count, mean and sum of squared deviations of team rewards
+        self.paid = RunningNorm(()).double()  # of team rewards
 
     def update(self, trajectories: Trajectories, rng: np.random.Generator) -> dict[str, float]:
         """Keep the new episodes, and make as many gradient steps as they are worth, once there are enough."""
@@ -144,7 +144,7 @@ class QMIXLearner:
         self.replay.add(new)
         played = np.ones(len(new.reward), np.bool_)
         played[np.cumsum(new.length) - 1] = False
-        self._note_rewards(new.reward[played])
+        self.paid.learn(torch.from_numpy(new.reward[played]).double())
         self._note_observations(new, played)
         self.decisions += trajectories.decisions
         self.steps += int(played.sum())
@@ -223,8 +223,9 @@ class QMIXLearner:
         alive: NDArray[np.bool_] = batch.active if apart else np.any(batch.active, axis=2, keepdims=True)
         reward = batch.reward
         if self.config.standardise_rewards:
-            counted, mean, squares = self._paid
-            reward = ((reward - mean) / np.sqrt(squares / max(counted, 1) + 1e-6)).astype(np.float32)
+            reward = (
+                ((torch.from_numpy(reward) - self.paid.mean) * torch.rsqrt(self.paid.variance + 1e-6)).float().numpy()
+            )
         returns = value.cpu().numpy().copy()
         _lambda_returns(returns, alive, reward, batch.playing, self.config.gamma, self.config.lam)
         return self._tensor(returns[:-1]), self._tensor((alive & batch.playing[:, :, None])[:-1].astype(np.float32))
@@ -247,15 +248,6 @@ class QMIXLearner:
                 self._target_flat.lerp_(self._flat, self.config.tau)
             elif self.config.target_every and self.gradient_steps % self.config.target_every == 0:
                 self._target_flat.copy_(self._flat)
-
-    def _note_rewards(self, reward: NDArray[np.float32]) -> None:
-        """Take in team rewards, by Chan's parallel update of mean and variance."""
-        if not np.isfinite(reward).all():
-            return
-        count, mean, squares = self._paid
-        shift, total = float(reward.mean(dtype=np.float64)) - mean, count + len(reward)
-        squares += float(((reward - reward.mean(dtype=np.float64)) ** 2).sum()) + shift**2 * count * len(reward) / total
-        self._paid = np.array([total, mean + shift * len(reward) / total, squares])
 
     def _note_observations(self, new: Episodes, played: NDArray[np.bool_]) -> None:
         """Take in what members saw when they acted, and what the mixer sees of each team step."""
@@ -286,14 +278,14 @@ class QMIXLearner:
             arrays[f"adam.{name}"] = tensor.detach().cpu().numpy().copy()
         arrays |= {f"replay.{name}": array for name, array in self.replay.state().items()}
         arrays["target"] = self._target_flat.cpu().numpy().copy()
-        arrays["paid"] = self._paid.copy()
+        arrays |= {f"paid.{name}": array for name, array in to_arrays(self.paid).items()}
         arrays["owed"] = np.array(self.owed)
         counts = (self.decisions, self.steps, self.episodes, self.gradient_steps, self.skipped_in_a_row)
         arrays["counters"] = np.array(counts)
         return arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        for name in ("counters", "target", "paid", "owed"):
+        for name in ("counters", "target", "paid.mean", "owed"):
             if name not in state:
                 raise ValueError(f"This is not the state of a QMIX learner: {name!r} is missing from it.")
         self.load(part_of(state, "weights."))
@@ -306,7 +298,8 @@ class QMIXLearner:
         if moments:
             self.optimiser.state[self._flat] = {k: torch.tensor(v).to(self.device) for k, v in moments.items()}
         self.replay.restore(part_of(state, "replay."))
-        self._paid, self.owed = state["paid"].copy(), float(state["owed"])
+        load_arrays(self.paid, part_of(state, "paid."))
+        self.owed = float(state["owed"])
         counts = (int(number) for number in state["counters"])
         self.decisions, self.steps, self.episodes, self.gradient_steps, self.skipped_in_a_row = counts
 

@@ -704,7 +704,8 @@ def test_team_rewards_are_standardised_by_all_that_came() -> None:
         t.reward = 1000 + (1 + update) * t.reward
         paid += [row.reward for story in by_definition(t, p.game.spec, "mean") for row in story.rows[:-1]]
         p.learner.update(t, np.random.default_rng(0))
-    count, mean, squares = p.learner.state()["paid"].tolist()
+    count, mean, variance = (float(p.learner.state()[f"paid.{name}"]) for name in ("count", "mean", "variance"))
+    squares = variance * count
     assert count == len(paid)
     assert mean == pytest.approx(np.mean(paid), rel=1e-6)
     assert squares / count == pytest.approx(np.var(paid), rel=1e-4)
@@ -755,7 +756,9 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(mixer: str, wh
     assert all(np.array_equal(before[name], after[name]) for name in learned)
     assert len(learned) > 8
     if what == "nan":
-        assert np.array_equal(before["paid"], after["paid"])
+        assert all(
+            np.array_equal(before[f"paid.{name}"], after[f"paid.{name}"]) for name in ("count", "mean", "variance")
+        )
     p.round()  # of which there is enough to forget the others
     assert p.learner.skipped_in_a_row == 0
     assert p.learner.gradient_steps > made
@@ -864,7 +867,7 @@ def test_what_does_not_fit_is_named() -> None:
         other.restore(state)
     with pytest.raises(ValueError, match=r"another network: 'mixer.first.bias' is missing from them"):
         p.learner.restore(other.state())
-    for name in ("counters", "target", "paid", "owed"):
+    for name in ("counters", "target", "paid.mean", "owed"):
         with pytest.raises(ValueError, match=f"not the state of a QMIX learner: '{name}' is missing"):
             p.learner.restore({key: array for key, array in state.items() if key != name})
     with pytest.raises(ValueError, match="another network"):
