@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from games.boards import connect_four_scene
 from games.core import Decisions, GameSpec, Keys, Outcome, Rows, Symmetry
+from games.scene import Scene
 
 ROWS, COLUMNS = 6, 7
 
@@ -80,6 +82,12 @@ class ConnectFour:
         marks = np.where(planes[0, 0] > 0, "x", np.where(planes[0, 1] > 0, "o", "."))
         columns = " ".join(str(column + 1) for column in range(COLUMNS))
         return "\n".join([" ".join(line) for line in marks[::-1]] + [columns])
+
+    def scene(self, states: NDArray[np.void], row: int, seat: int) -> Scene:
+        planes = np.zeros((1, *self.spec.observation), np.float32)
+        self.observe(states, np.array([row]), np.array([0]), planes)
+        acts = not states["over"][row] and seat == states["plies"][row] % 2
+        return connect_four_scene(planes[0, 0, ::-1] - planes[0, 1, ::-1], bool(acts))
 
     def action_name(self, states: NDArray[np.void], row: int, seat: int, action: int) -> str:
         """The column's number, from 1 at the left."""

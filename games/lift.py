@@ -11,7 +11,8 @@ A new game is a small class (`games/tic_tac_toe.py` is the one to copy) with
     over                            whether the game has ended by its rules
 
 and, where it applies, `truncated` (it was cut), `copy()` (needed for search), `chance` (a number for what nature did in
-the last step), `state(out)` (the global state), `text(seat)`, `action_name(seat, action)`, `restart(rng)` (reuse this
+the last step), `state(out)` (the global state), `text(seat)`, `action_name(seat, action)`, `scene(seat)` (the board as
+a drawing, see `games.scene`), `restart(rng)` (reuse this
 object for the next game where making one is costly), and `resample(seat, rng)` (a new board that `seat` cannot tell
 from this one, its hidden part drawn anew; this board stays as it is).
 """
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.core import Decisions, GameSpec, Keys, Outcome, Rows
+from games.scene import Scene
 
 
 class Single(Protocol):
@@ -215,6 +217,12 @@ class Lifted:
     def action_name(self, states: list[Board], row: int, seat: int, action: int) -> str:
         single = states[row].single
         return str(single.action_name(seat, action)) if hasattr(single, "action_name") else str(action)
+
+    def scene(self, states: list[Board], row: int, seat: int) -> Scene | None:
+        """As `games.scene` describes it; None where the author draws nothing, or the board broke."""
+        draw = getattr(states[row].single, "scene", None)
+        found: Scene | None = draw(seat) if draw is not None else None
+        return found
 
     def _make(self, old: Board | None, key: int) -> Board:
         self._seed(key)
