@@ -126,6 +126,7 @@ def play(
     from arena.play import play as play_game
     from arena.players import game_of, load, with_settings
     from arena.process import settle
+    from arena.sitting import Occupant, Sitting
     from games.keys import mix
 
     settle()
@@ -136,16 +137,12 @@ def play(
     seats = loaded.game.spec.seats
     if not -1 <= seat < seats:
         raise UserError(f"{loaded.game.spec.name} has seats 0 to {seats - 1}; --seat {seat} is none of them.")
-    players = [None if s == seat else loaded.policy for s in range(seats)]
-    names = ["you" if s == seat else against for s in range(seats)]
+    occupants = [Occupant("you") if s == seat else Occupant(against, loaded.policy) for s in range(seats)]
     played = play_game(
-        loaded.game,
-        players,
-        int(mix(seed, 0)),
+        Sitting(loaded.game, occupants, int(mix(seed, 0))),
         console=Console(),
         ask=input,
-        names=names,
-        adviser=lambda simulations: load(with_settings(against, {"simulations": simulations}), game).policy,
+        deeper=lambda simulations: load(with_settings(against, {"simulations": simulations}), game).policy,
     )
     raise typer.Exit(1 if played.failure else 0)
 

@@ -22,7 +22,8 @@ from agents.core import Analysis, Choice, Context, Option, Policy
 from agents.mcts import MCTS
 from agents.scripted import Random
 from arena.match import Table
-from arena.play import COMMANDS, PlayedGame, play
+from arena.play import COMMANDS, play
+from arena.sitting import Occupant, PlayedGame, Sitting
 from arena.words import find_move, in_words, spell, value_in_words
 from games import Decisions, Game, GameError, GameSpec, Keys
 from games.names import UserError
@@ -78,7 +79,11 @@ def played(
 ) -> tuple[PlayedGame, Person]:
     person = Person(*lines)
     names = names or [f"p{seat}" for seat in range(len(players))]
-    return play(game, players, key, console=person.console, ask=person.ask, names=names), person
+    return play(sitting(game, players, names, key), console=person.console, ask=person.ask), person
+
+
+def sitting(game: Game | Any, players: Sequence[Policy | None], names: Sequence[str], key: int = 3) -> Sitting:
+    return Sitting(game, [Occupant(name, policy) for name, policy in zip(names, players, strict=True)], key)
 
 
 def tic_tac_toe() -> Game:
@@ -140,7 +145,7 @@ def test_an_interrupt_ends_the_game_unfinished() -> None:
         raise KeyboardInterrupt
 
     console = Console(file=io.StringIO())
-    result = play(tic_tac_toe(), [None, Lowest()], 3, console=console, ask=interrupt, names="xo")
+    result = play(sitting(tic_tac_toe(), [None, Lowest()], "xo"), console=console, ask=interrupt)
     assert (result.finished, result.length) == (False, 0)
 
 
@@ -192,7 +197,7 @@ def hint(game: Game, options: Sequence[Option], *lines: str, value: float = 0.0,
     person = Person(*lines, "hint", width=width)
     players = [None] * (game.spec.seats - 1) + [Sage(value, *options)]
     names = [f"p{seat}" for seat in range(len(players))]
-    play(game, players, 3, console=person.console, ask=person.ask, names=names)
+    play(sitting(game, players, names), console=person.console, ask=person.ask)
     return person.since(len(lines)).rstrip().splitlines()
 
 
@@ -374,7 +379,7 @@ def test_a_hint_with_so_many_simulations() -> None:
         return Sage(simulations / 1000, Option(4, 0.5, visits=simulations), Option(2, 0.5))
 
     person = Person("hint 500", "HINT  7", "hint 0", "hint", "hint x", "hint 5 6", "4", "hint -1")
-    play(tic_tac_toe(), [None, Lowest()], 3, console=person.console, ask=person.ask, names="ab", adviser=adviser)
+    play(sitting(tic_tac_toe(), [None, Lowest()], "ab"), console=person.console, ask=person.ask, deeper=adviser)
     assert made == [500, 7, 0]
     assert "With 500 simulations it would play 0 in your place.\nExpected return for you: 0.50," in person.since(0)
     assert "  4        500\n" in person.since(0)
@@ -420,7 +425,7 @@ def test_a_hint_starts_afresh_and_leaves_no_trace() -> None:
 
 def test_one_agent_on_several_seats_keeps_them_apart() -> None:
     keeping, person = Keeping(), Person()
-    play(games.lift(Auction), [keeping] * 3, 1, console=person.console, ask=person.ask, names="abc")
+    play(sitting(games.lift(Auction), [keeping] * 3, "abc", 1), console=person.console, ask=person.ask)
     assert keeping.notes == [(0, 1, []), (1, 1, [0]), (2, 1, [0, 0])]
 
 
@@ -716,7 +721,7 @@ def test_a_game_that_asks_nobody_is_refused() -> None:
 
 def test_watching_needs_no_person() -> None:
     person = Person()
-    result = play(tic_tac_toe(), [Lowest()] * 2, 1, console=person.console, ask=person.ask, names=("low", "low"))
+    result = play(sitting(tic_tac_toe(), [Lowest()] * 2, ("low", "low"), 1), console=person.console, ask=person.ask)
     assert person.prompts == []
     assert result.moves[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
     screen = person.screen.getvalue()
@@ -736,10 +741,10 @@ def test_an_agent_that_chooses_what_is_illegal_is_named() -> None:
         played(tic_tac_toe(), [None, Stubborn()], "4")
 
 
-@pytest.mark.parametrize(("players", "names"), [([None], "ab"), ([None, None], "a"), ([None] * 3, "abc")])
-def test_players_that_do_not_fit_the_seats_are_refused(players: list[None], names: str) -> None:
-    with pytest.raises(GameError, match="tic_tac_toe has 2 seats, but"):
-        played(tic_tac_toe(), players, names=names)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_occupants_that_do_not_fit_the_seats_are_refused(count: int) -> None:
+    with pytest.raises(GameError, match=f"tic_tac_toe has 2 seats, but {count} people are given."):
+        played(tic_tac_toe(), [None] * count)
 
 
 def test_random_agents_are_the_same_in_every_line_of_play() -> None:
@@ -811,7 +816,7 @@ def test_many_moves_are_listed_when_asked_for_in_columns() -> None:
             return f"field-{action}"
 
     person = Person("moves", "field-77", width=60)
-    result = play(games.lift(Wide), [None] * 3, 1, console=person.console, ask=person.ask, names="abc")
+    result = play(sitting(games.lift(Wide), [None] * 3, "abc", 1), console=person.console, ask=person.ask)
     assert "120 legal moves; `moves` lists them." in person.seen[0]
     listed = person.since(0).splitlines()
     assert "120 field-119" in person.since(0)
@@ -856,7 +861,9 @@ from rich.console import Console
 import games
 from agents.scripted import Random
 from arena.play import play
-played = play(games.make("connect_four"), [None, Random()], 5, console=Console(), ask=input, names=("ann", "random"))
+from arena.sitting import Occupant, Sitting
+sitting = Sitting(games.make("connect_four"), [Occupant("ann"), Occupant("random", Random())], 5)
+played = play(sitting, console=Console(), ask=input)
 print("RECORD", played.finished, played.moves[:, 0].tolist())
 """
 
