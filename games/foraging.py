@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from games.boards import lined
 from games.core import Decisions, GameError, GameSpec, Keys, Outcome, Rows
 from games.keys import NATURE, mix
+from games.scene import EVERYTHING, Box, Disc, Label, Scene, Shape, grid, seat_colour
 
 ACTIONS = ("none", "north", "south", "west", "east", "load")
 
@@ -159,11 +161,8 @@ class Foraging:
 
     def text(self, states: NDArray[np.void], row: int, seat: int) -> str:
         """What `seat` observes: food as its level, itself as @, the others it sees as a, b, … in their order."""
-        seen = np.zeros((1, *self.spec.observation), np.float32)
-        self.observe(states, np.array([row]), np.array([seat]), seen)
-        things: list[list[int]] = seen.astype(int).reshape(-1, 3).tolist()
+        things, side = self._seen(states, row, seat)
         count = len(things) - self.spec.seats
-        side = min(self.settings.size, 2 * self.sight + 1)
         cells = [["."] * side for _ in range(side)]
         for y, x, level in things[:count]:
             if level:
@@ -174,8 +173,45 @@ class Foraging:
         levels = ", ".join(f"{mark} level {level}" for mark, _, _, level in players)
         return "\n".join([" ".join(line) for line in cells] + [levels])
 
+    def scene(self, states: NDArray[np.void], row: int, seat: int) -> Scene:
+        """Food as boxes and players as discs, with their levels on them; one walks by clicking on a cell beside."""
+        if seat == EVERYTHING:
+            things = self._numbers(states)[row, 1:].tolist()
+            side, order = self.settings.size, list(range(self.spec.seats))
+        else:
+            things, side = self._seen(states, row, seat)
+            order = [seat, *(other for other in range(self.spec.seats) if other != seat)]
+        count = len(things) - self.spec.seats
+        shapes: list[Shape] = list(lined(side, side))
+        for y, x, level in things[:count]:
+            if level:
+                shapes += [
+                    Box(x + 0.2, y + 0.2, 0.6, 0.6, "dark", 0.15),
+                    Label(x + 0.5, y + 0.5, str(level), 0.4, "white"),
+                ]
+        for player, (y, x, level) in zip(order, things[count:], strict=True):
+            if level:
+                edge = "ink" if player == seat else ""
+                shapes.append(Disc(x + 0.5, y + 0.5, 0.42, seat_colour(player), edge))
+                shapes.append(Label(x + 0.5, y + 0.5, str(level), 0.42, "black"))
+        places = grid(side, side, [f"{y},{x}" for y in range(side) for x in range(side)])
+        moves = {}
+        if seat != EVERYTHING and not states["over"][row]:
+            y, x, _ = things[count]
+            for action, (down, right) in enumerate(((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))):
+                if 0 <= y + down < side and 0 <= x + right < side:
+                    moves[action] = ((y + down) * side + x + right,)
+        return Scene(side, side, tuple(shapes), places, moves)
+
     def action_name(self, states: NDArray[np.void], row: int, seat: int, action: int) -> str:
         return ACTIONS[action]
+
+    def _seen(self, states: NDArray[np.void], row: int, seat: int) -> tuple[list[list[int]], int]:
+        """What `seat` observes as (row, column, level) of all food, then of all players; and how wide it sees."""
+        seen = np.zeros((1, *self.spec.observation), np.float32)
+        self.observe(states, np.array([row]), np.array([seat]), seen)
+        things: list[list[int]] = seen.astype(int).reshape(-1, 3).tolist()
+        return things, min(self.settings.size, 2 * self.sight + 1)
 
     def _numbers(self, states: NDArray[np.void]) -> NDArray[np.int32]:
         """The states as kernels take them, and as NumPy copies them far faster: counters, food, players, in threes."""

@@ -20,6 +20,7 @@ from games.core import GameError, GameSpec, Payoff
 from games.lift import Lifted
 from games.names import did_you_mean
 from games.openspiel_symmetries import symmetries
+from games.scene import Scene
 
 _CHANCE, _TOGETHER, _OVER = (
     int(turn) for turn in (pyspiel.PlayerId.CHANCE, pyspiel.PlayerId.SIMULTANEOUS, pyspiel.PlayerId.TERMINAL)
@@ -104,6 +105,11 @@ class Board:
 
     def text(self, seat: int) -> str:
         return self.rules.text(self.state, seat)
+
+    def scene(self, seat: int) -> Scene | None:
+        from games.openspiel_scenes import scene
+
+        return scene(self.rules.game, self.state, seat)
 
     def action_name(self, seat: int, action: int) -> str:
         return str(self.state.action_to_string(seat, action))

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from games.boards import Table, table_scene
 from games.core import GameSpec
 from games.lift import Lifted
+from games.scene import Scene
 
 NAMES = ("rock", "paper", "scissors")
+TABLE = Table(NAMES, NAMES, (("0, 0", "-1, 1", "1, -1"), ("1, -1", "0, 0", "-1, 1"), ("-1, 1", "1, -1", "0, 0")))
 
 
 class RockPaperScissors:
@@ -64,6 +67,9 @@ class RockPaperScissors:
         if self.last is None:
             return "No round has been played."
         return f"Last round: you {NAMES[self.last[seat]]}, the other {NAMES[self.last[1 - seat]]}."
+
+    def scene(self, seat: int) -> Scene:
+        return table_scene(TABLE, self.last, seat, seat in self.seats)
 
     def action_name(self, seat: int, action: int) -> str:
         return NAMES[action]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.core import Decisions, GameError, GameSpec, Keys, Outcome, Rows
+from games.scene import Box, Disc, Label, Line, Scene, Shape, seat_colour
 
 MOVES = ("no_action", "left", "right", "down", "up")
 TOUCH = 0.15 + 0.15  # agents nearer than this, their two radii, collide
@@ -134,6 +135,26 @@ class SimpleSpread:
             how = "covered by" if away[nearest] < COVERED else f"{away[nearest]:.2f} from"
             lines.append(f"landmark {letter} at {_pair(place)}, {how} seat {nearest}")
         return "\n".join(lines)
+
+    def scene(self, states: NDArray[np.void], row: int, seat: int) -> Scene:
+        """The square from -1 to 1, or more where an agent has left it; where `seat` is heading, as it sees of nobody
+        else."""
+        state = states[row]
+        position = state["position"]
+        half = 4.0
+        scale = half / max(1.15, float(np.abs(position).max()) + 0.15)
+        shapes: list[Shape] = [Box(0, 0, 2 * half, 2 * half, "board", 0.2)]
+        for letter, (x, y) in zip(_letters(self.spec.seats), state["landmark"].tolist(), strict=True):
+            x, y = half + scale * x, half - scale * y
+            shapes += [Disc(x, y, COVERED * scale, "faint"), Label(x, y, letter, 0.3, "paper")]
+        for agent, (x, y) in enumerate(position.tolist()):
+            x, y = half + scale * x, half - scale * y
+            if agent == seat:
+                right, up = (scale * state["velocity"][agent]).tolist()
+                shapes.append(Line(x, y, x + right, y - up, "ink", 0.08))
+            shapes.append(Disc(x, y, TOUCH / 2 * scale, seat_colour(agent), "ink" if agent == seat else ""))
+            shapes.append(Label(x, y, str(agent), 0.4, "black"))
+        return Scene(2 * half, 2 * half, tuple(shapes))
 
     def action_name(self, states: NDArray[np.void], row: int, seat: int, action: int) -> str:
         return MOVES[action]

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from games.boards import Table, table_scene
 from games.core import NO_ACTION, Decisions, GameError, GameSpec, Keys, Outcome, Rows
+from games.scene import Scene
 
 STATE = np.dtype([("place", np.int64), ("played", np.int64), ("over", np.bool_)], align=True)
 """One game: which matrix it stands at, rounds played, whether it has ended."""
@@ -110,15 +112,26 @@ class TeamMatrix:
 
     def text(self, states: NDArray[np.void], row: int, seat: int) -> str:
         """The matrix, the first seat's actions down its side and the second's along its top."""
-        place, played, over = states[row].tolist()
-        heading = (
-            "The game is over." if over else f"Round {played + 1} of {self.rules.rounds}: {self.rules.titles[place]}."
-        )
+        place = int(states["place"][row])
+        heading = self._heading(states, row)
         rows, columns = self.rules.actions
         body = [["", *columns]]
         body += [[name, *map("{:g}".format, line)] for name, line in zip(rows, self.rules.payoff[place], strict=True)]
         width = 1 + max(len(cell) for line in body for cell in line)
         return "\n".join([heading, *("".join(cell.rjust(width) for cell in line) for line in body)])
+
+    def scene(self, states: NDArray[np.void], row: int, seat: int) -> Scene:
+        """The matrix that is played next, its entries what either seat is paid."""
+        place, _, over = states[row].tolist()
+        paid = tuple(tuple(map("{:g}".format, line)) for line in self.rules.payoff[place])
+        table = Table(*self.rules.actions, paid, self._heading(states, row))
+        return table_scene(table, None, seat, not over and seat in (0, 1))
+
+    def _heading(self, states: NDArray[np.void], row: int) -> str:
+        place, played, over = states[row].tolist()
+        return (
+            "The game is over." if over else f"Round {played + 1} of {self.rules.rounds}: {self.rules.titles[place]}."
+        )
 
     def action_name(self, states: NDArray[np.void], row: int, seat: int, action: int) -> str:
         return self.rules.actions[seat][action]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from games.boards import lined, mark
 from games.core import GameSpec
+from games.scene import Scene, grid
 from games.symmetries import rectangle, relabelling
 
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
@@ -59,6 +61,12 @@ class TicTacToe:
         twin = object.__new__(TicTacToe)
         twin.cells, twin.mover, twin.over = self.cells.copy(), self.mover, self.over
         return twin
+
+    def scene(self, seat: int) -> Scene:
+        places = grid(3, 3, "012345678")
+        marks = [mark(owner, places[cell]) for cell, owner in enumerate(self.cells) if owner >= 0]
+        moves = {cell: (cell,) for cell in self.legal(seat)} if seat in self.seats else {}
+        return Scene(3, 3, (*lined(3, 3), *marks), places, moves)
 
     def text(self, seat: int) -> str:
         marks = ["xo"[owner] if owner >= 0 else str(cell) for cell, owner in enumerate(self.cells)]
