@@ -35,8 +35,13 @@ class Analyst(Protocol):
 class Occupant:
     """Who sits on a seat."""
 
-    name: str  # a person's name, or a player's reference
+    name: str  # what they are called
     policy: Policy | None = None  # None: a person
+    reference: str = ""  # which player it is, where that is not its name
+
+    @property
+    def player(self) -> str:
+        return self.reference or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,18 @@ class Thought:
 
     seat: int  # whose decision
     analysis: Analysis
+    earned: float = 0.0  # what the seat had earned by then
+
+    @property
+    def expected(self) -> float:
+        """What the seat expected to have returned in the end."""
+        return self.earned + self.analysis.value
+
+    def shares(self) -> dict[int, float]:
+        """Each action's share of the visits, or of the prior where there was no search."""
+        options = self.analysis.options
+        visits = sum(option.visits for option in options)
+        return {option.action: option.visits / visits if visits else option.prior for option in options}
 
 
 _Memory = dict[int, NDArray[np.float32] | None]  # seat -> [1, 1, *M]
@@ -79,7 +96,7 @@ class Sitting:
     def __init__(self, game: Game, occupants: Sequence[Occupant], key: int) -> None:
         """`key` (uint64) is nature's. Raises GameError where there is not one occupant for each seat."""
         if len(occupants) != game.spec.seats:
-            raise GameError(f"{game.spec.name} has {game.spec.seats} seats, but {len(occupants)} people are given.")
+            raise GameError(f"{game.spec.name} has {game.spec.seats} seats, but {len(occupants)} occupants are given.")
         self.game, self.spec = game, game.spec
         self.occupants = list(occupants)
         self.table = Table(game, np.array([key], np.uint64))
@@ -138,7 +155,7 @@ class Sitting:
         return [self.game.action_name(self.table.states, 0, seat, action) for action in self.legal(seat)]
 
     def may_tell(self, seat: int) -> bool:
-        """Whether what is thought and played on `seat` may be told now: not where a person would learn what is hidden."""
+        """Whether what is thought and played on `seat` may be told now: not where people would learn what is hidden."""
         people = self.people
         return self.spec.perfect_information or not people or people == [seat] or self.over
 
@@ -267,7 +284,7 @@ class Sitting:
             return None
         if self.people:
             self.note("analysis was shown")
-        self.thoughts[self.steps] = Thought(seats[0], analysis)
+        self.thoughts[self.steps] = Thought(seats[0], analysis, float(self.table.returns[0, seats[0]]))
         return self.thoughts[self.steps]
 
     # ---- how it is done
@@ -285,14 +302,11 @@ class Sitting:
         return action, self._memory.get(seat) if choice.memory is None else choice.memory
 
     def _question(self, policy: Policy, seat: int, scratch: dict[str, Any]) -> tuple[Decisions, Context, Keys]:
-        """The decision of `seat` as `policy` is asked it: a batch of one game and one slot."""
-        table, row = self.table, np.zeros(1, np.int64)
-        decision = table.pending().take(row, row + self._slot(seat))
+        """The decision of `seat` as `policy` is asked it."""
         memory = self._memory.get(seat)
         if policy.memory is not None:
             memory = np.zeros((1, 1, *policy.memory), np.float32) if memory is None else memory.copy()
-        context = Context(self.game, table.states, row, memory, table.history, scratch)
-        return decision, context, choice_keys(table.keys, table.steps, decision.seat)
+        return question(self.table, seat, memory, scratch)
 
     def _play(self, chosen: dict[int, int], decided: bool, memory: _Memory) -> Step | None:
         table, spec = self.table, self.spec
@@ -329,3 +343,20 @@ class Sitting:
 
     def _slot(self, seat: int) -> int:
         return seat if self.spec.simultaneous else 0
+
+
+def question(
+    table: Table, seat: int, memory: NDArray[np.float32] | None = None, scratch: dict[str, Any] | None = None
+) -> tuple[Decisions, Context, Keys]:
+    """The decision of `seat`, who acts in the first game of `table`, as a policy is asked it: one game and one slot."""
+    row = np.zeros(1, np.int64)
+    decision = table.pending().take(row, row + (seat if table.game.spec.simultaneous else 0))
+    context = Context(table.game, table.states, row, memory, table.history, scratch)
+    return decision, context, choice_keys(table.keys, table.steps, decision.seat)
+
+
+def thought(table: Table, policy: Policy, seat: int) -> Thought | None:
+    """What `policy` makes of the decision of `seat` in the first game of `table`; None where it cannot say."""
+    if not isinstance(policy, Analyst):
+        return None
+    return Thought(seat, policy.analyse(*question(table, seat)), float(table.returns[0, seat]))

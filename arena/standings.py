@@ -1,4 +1,8 @@
-"""Where a run's players stand, from its rating games alone, who is the best, and the pictures of it."""
+"""Where a run's players stand, who is the best, and the pictures of it.
+
+Ratings come from rating games alone, and for people who look at a ladder (`people`) from people's games too. What a run
+does and reports by its ladder leaves those out, so that it is the same whoever came by.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,18 @@ from arena import files
 from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, to_dict, with_thinking
 from arena.run import Run
 from arena.tracking import Tracker
+from leagues.core import Purpose
 from leagues.gate import Gate
 from leagues.payoff import Payoff
 
 
-def standings(run: Run) -> Ladder:
-    """The ladder of everybody who has played a rating game, with how long they think and who is the best."""
+def standings(run: Run, people: bool = False) -> Ladder:
+    """The ladder of everybody who has played a rating game, with how long they think and who is the best.
+
+    With `people`, of them and whom they met besides.
+    """
     spec = run.game.spec
-    rated = [(match, result) for _, match, result in run.ledger.results({"rate"})]
+    rated = [(match, result) for _, match, result in run.ledger.results(_purposes(people))]
     by_side = spec.roles and spec.competitive
     rows = list(team_rows(rated, run.ledger.teams, by_side))
     present = list(dict.fromkeys(name for names, _ in rows for name in names))
@@ -42,8 +50,17 @@ def best(run: Run) -> str | None:
     return gate.best if settings.enabled or gate.verdicts else None
 
 
-def write_pictures(run: Run, standing: Ladder) -> list[Path]:
-    """`ladder.png`, `ladder.json`, and `payoff.png` where players meet; the paths of the pictures."""
+def leader(run: Run) -> str | None:
+    """Whom `best` names: the best by gate matches, else the snapshot that ranks highest; None where there is none."""
+    standing, members = standings(run), run.ledger.players()
+    return standing.best or next((row.id for row in standing.rows if members[row.id].content), None)
+
+
+def write_pictures(run: Run, standing: Ladder, people: bool = False) -> list[Path]:
+    """`ladder.png`, `ladder.json`, and `payoff.png` where players meet; the paths of the pictures.
+
+    `people` as it was for the `standing`.
+    """
     if not standing.rows:
         return []
     folder = run.folder
@@ -53,7 +70,9 @@ def write_pictures(run: Run, standing: Ladder) -> list[Path]:
     if not standing.competitive:
         return [folder / "ladder.png"]
     names = [row.id for row in standing.rows]
-    scores, games = Payoff.of(run.ledger, purposes={"rate"}, decay=1.0, roles=run.game.spec.roles).matrix(names)
+    scores, games = Payoff.of(run.ledger, purposes=_purposes(people), decay=1.0, roles=run.game.spec.roles).matrix(
+        names
+    )
     heatmap(scores, games, names, folder / "payoff.png")
     return [folder / "ladder.png", folder / "payoff.png"]
 
@@ -68,3 +87,7 @@ def track(tracker: Tracker, standing: Ladder, pictures: list[Path], step: int) -
         tracker.log(step, times)
     for path in pictures:
         tracker.picture(path.stem, path, step)
+
+
+def _purposes(people: bool) -> set[Purpose]:
+    return {"rate", "human"} if people else {"rate"}

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from games.keys import mix
 
-Purpose = Literal["train", "rate", "gate", "audit", "human"]
+Purpose = Literal["train", "rate", "gate", "audit", "human", "casual"]
+"""What a match is for: `human` ones rate a person, `casual` ones are a person's too, but only kept for replay."""
+
+VISITOR = "a visitor"
+"""The role of who plays against the league's members without being one: people, and whom they brought along. No
+learner can have this name, which its snapshots would have for their role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Match:
     nature's key and the opening, so that luck cancels.
     """
 
-    id: int  # unique in its ledger
+    id: int  # unique in its ledger; below zero where a visitor plays
     players: tuple[str, ...]  # one for each team
     purpose: Purpose
     seed: int  # uint64
@@ -67,7 +72,7 @@ class Result:
     returns: tuple[float, ...]  # [P] each seat's sum of rewards
     length: int  # steps played
     truncated: bool = False
-    moves: NDArray[np.int16] | None = None  # [length, S] for replay; kept for rating and human games
+    moves: NDArray[np.int16] | None = None  # [length, S] for replay; kept for all but training games
 
 
 @dataclass(frozen=True, slots=True)

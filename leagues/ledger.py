@@ -3,6 +3,9 @@
 Nothing in it is ever changed or removed, so payoffs, ratings and matchmaking are pure functions of it up to a sequence
 number. Players and results share one numbering: a number names a moment of the whole league.
 
+People play against its members too (`Ledger.add_visit`), also while a run goes on in another process. What they leave
+is told apart by the numbers of their matches and their role as players: a run is the same with and without them.
+
 The file is in WAL mode (others read while one process writes) with `synchronous=FULL`: an append that has returned
 survives kill -9 and a power cut. That costs one fsync a call, so tell results in batches. With NORMAL a power cut could
 take back results that a training checkpoint, itself on disk, already counts on.
@@ -15,6 +18,7 @@ import sqlite3
 import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from math import isfinite
@@ -22,11 +26,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from games.names import UserError
-from leagues.core import Match, Player, Purpose, Result, Thinking
+from leagues.core import VISITOR, Match, Player, Purpose, Result, Thinking
+from leagues.rows import PLAYER, match_of, match_row, pack_moves, player_of, player_row, unpack_moves
 from leagues.schema import SCHEMA, TABLES, THINKING
 
 _PATIENCE = 30.0  # seconds to wait for another writer before giving up
@@ -116,23 +118,34 @@ class Ledger:
 
         Settings must be JSON values; tuples come back as lists.
         """
-        row = _player_row(player)
         with self._writing() as connection:
-            known = connection.execute(f"SELECT {_PLAYER} FROM players WHERE id = ?", (player.id,)).fetchone()
-            if known is None:
-                connection.execute(f"INSERT INTO players VALUES (({_LAST}) + 1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            elif known != row:
-                raise LedgerError(
-                    f"Player {player.id} is in {self.path} as {_player(known)}, which differs from {player}. "
-                    "Records never change: give the new one an id of its own."
-                )
+            self._add_player(connection, player)
             query = "SELECT sequence FROM players WHERE id = ?"
             self.told = max(self.told, connection.execute(query, (player.id,)).fetchone()[0])
 
-    def players(self, upto: int | None = None) -> dict[str, Player]:
-        """All players by id, in the order they entered, up to sequence number `upto` where given."""
-        rows = self._read(f"SELECT {_PLAYER} FROM players WHERE sequence <= ? ORDER BY sequence", (_until(upto),))
-        return {row[0]: _player(row) for row in rows}
+    def _add_player(self, connection: sqlite3.Connection, player: Player) -> None:
+        try:
+            row = player_row(player)
+        except (TypeError, ValueError) as error:
+            raise LedgerError(f"Player {player.id}: its settings cannot be stored as JSON ({error}).") from error
+        known = connection.execute(f"SELECT {PLAYER} FROM players WHERE id = ?", (player.id,)).fetchone()
+        if known is None:
+            connection.execute(f"INSERT INTO players VALUES (({_LAST}) + 1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        elif known != row:
+            raise LedgerError(
+                f"Player {player.id} is in {self.path} as {player_of(known)}, which differs from {player}. "
+                "Records never change: give the new one an id of its own."
+            )
+
+    def players(self, upto: int | None = None, visitors: bool = False) -> dict[str, Player]:
+        """The league's members by id, in the order they entered, up to sequence number `upto` where given.
+
+        With `visitors`, also who only played against them. A league is made of members alone: nobody who came by is
+        ever its opponent.
+        """
+        rows = self._read(f"SELECT {PLAYER} FROM players WHERE sequence <= ? ORDER BY sequence", (_until(upto),))
+        players = (player_of(row) for row in rows)
+        return {player.id: player for player in players if visitors or player.role != VISITOR}
 
     def add_matches(self, matches: Iterable[Match]) -> None:
         """Enter matches, all or none; again is fine.
@@ -150,10 +163,10 @@ class Ledger:
             raise LedgerError(f"Match {match.id} has {len(match.players)} players; {self.game} has {teams} teams.")
         if not 0 <= match.seed < 2**64:
             raise LedgerError(f"Match {match.id}: its seed {match.seed} is not an unsigned 64-bit number.")
-        row = _match_row(match)
+        row = match_row(match)
         known = connection.execute("SELECT * FROM matches WHERE id = ?", (row[0],)).fetchone()
         if known is not None and known != row:
-            raise LedgerError(f"Match {match.id} is in {self.path} as {_match(known)}, which differs from {match}.")
+            raise LedgerError(f"Match {match.id} is in {self.path} as {match_of(known)}, which differs from {match}.")
         if known is None:
             for player in match.players:
                 if not connection.execute("SELECT 1 FROM players WHERE id = ?", (player,)).fetchone():
@@ -166,12 +179,27 @@ class Ledger:
             rows = self._read("SELECT * FROM matches WHERE id = ?", (int(number),))
             if not rows:
                 raise LedgerError(f"There is no match {number} in {self.path}.")
-            self._matches[number] = _match(rows[0])
+            self._matches[number] = match_of(rows[0])
         return self._matches[number]
 
     def next_match(self) -> int:
-        """An id above that of every match so far."""
-        return int(self._read("SELECT coalesce(max(id) + 1, 0) FROM matches")[0][0])
+        """An id above that of every match so far, from 0: visitors' matches are numbered the other way."""
+        return int(self._read("SELECT max(coalesce(max(id) + 1, 0), 0) FROM matches")[0][0])
+
+    def add_visit(self, players: Iterable[Player], match: Match, result: Result) -> int:
+        """Enter a visitors' game, its match, and who of `players` is new: all or none. Returns the match's id.
+
+        It is below every other, whatever `match` and `result` say: the league's own numbers, from which it draws, stay
+        the same whoever came by. Raises LedgerError as `add_player`, `add_matches` and `append` do.
+        """
+        with self._writing() as connection:
+            number = int(connection.execute("SELECT min(coalesce(min(id), 0), 0) - 1 FROM matches").fetchone()[0])
+            for player in players:
+                self._add_player(connection, player)
+            self._add_match(connection, replace(match, id=number))
+            sequence = connection.execute(_LAST).fetchone()[0] + 1
+            connection.execute(_INSERT, self._row(sequence, replace(result, match=number)))
+        return number
 
     def append(self, results: Iterable[Result], thinking: Iterable[Thinking] = ()) -> int:
         """Add results, all or none, and return how many were new: a (match, game) told again is passed over.
@@ -186,7 +214,7 @@ class Ledger:
             first = connection.execute(_LAST).fetchone()[0] + 1
             before = connection.total_changes
             connection.executemany(
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (match, game) DO NOTHING",
+                _INSERT,
                 map(self._row, count(first), results),
             )
             new = connection.total_changes - before
@@ -209,13 +237,32 @@ class Ledger:
         if wanted and not self._read(f"SELECT 1 FROM matches WHERE purpose IN ({_marks(wanted)}) LIMIT 1", wanted):
             return  # rather than look at every result
         query = f"SELECT * FROM results WHERE sequence > ? AND sequence <= ? {chosen} ORDER BY sequence LIMIT {_PAGE}"
-        seats = struct.Struct(f"<{len(self.teams)}d")
         while rows := self._read(query, (after, upto, *wanted)):
-            for sequence, match, game, returns, length, truncated, moves in rows:
-                played = None if moves is None else _unpack_moves(moves)
-                result = Result(match, game, seats.unpack(returns), length, bool(truncated), played)
-                yield sequence, self.match(match), result
+            for row in rows:
+                yield row[0], self.match(row[1]), self._result(row)
             after = rows[-1][0]
+
+    def result(self, match: int, game: int) -> Result:
+        """What game number `game` of a match came to. Raises LedgerError where there is no such result."""
+        rows = self._read("SELECT * FROM results WHERE match = ? AND game = ?", (int(match), int(game)))
+        if not rows:
+            raise LedgerError(f"There is no game {game} of match {match} in {self.path}.")
+        return self._result(rows[0])
+
+    def games(
+        self, purposes: Collection[Purpose], players: Sequence[str] = (), last: int | None = None
+    ) -> list[tuple[Match, Result, bool]]:
+        """The games with these purposes in which all of `players` met, as (match, result, whether its moves are kept).
+
+        Oldest first; only the `last` where given. The results come without their moves, which would take the longest:
+        see `result`.
+        """
+        met = "AND EXISTS (SELECT 1 FROM json_each(matches.players) WHERE value = ?)" * len(players)
+        query = f"""SELECT sequence, match, game, returns, length, truncated, moves IS NOT NULL
+            FROM matches CROSS JOIN results ON match = id -- in this order: few matches are asked for, of many results
+            WHERE purpose IN ({_marks(purposes)}) {met} ORDER BY sequence DESC LIMIT ?"""
+        rows = self._read(query, (*purposes, *players, -1 if last is None else last))
+        return [(self.match(row[1]), self._result([*row[:6], None]), bool(row[6])) for row in reversed(rows)]
 
     def count(self, purposes: Collection[Purpose] | None = None, after: int = 0, upto: int | None = None) -> int:
         """How many results `results` would give."""
@@ -271,6 +318,11 @@ class Ledger:
             connection.execute(THINKING)
             connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA),))
 
+    def _result(self, row: Sequence[Any]) -> Result:
+        _, match, game, returns, length, truncated, moves = row
+        earned = struct.unpack(f"<{len(self.teams)}d", returns)
+        return Result(match, game, earned, length, bool(truncated), None if moves is None else unpack_moves(moves))
+
     def _row(self, sequence: int, result: Result) -> tuple[Any, ...]:
         """A result as stored. The int() calls matter: SQLite would keep a NumPy integer as a blob."""
         returns, moves = result.returns, result.moves
@@ -291,7 +343,7 @@ class Ledger:
             struct.pack(f"<{len(returns)}d", *returns),
             int(result.length),
             int(result.truncated),
-            None if moves is None else _pack_moves(moves),
+            None if moves is None else pack_moves(moves),
         )
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -318,9 +370,9 @@ class Ledger:
             ) from error
 
 
+_INSERT = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (match, game) DO NOTHING"
 _LAST = """SELECT max(coalesce((SELECT max(sequence) FROM results), 0),
     coalesce((SELECT max(sequence) FROM players), 0))"""
-_PLAYER = "id, kind, content, settings, parent, step, role, live"
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -344,44 +396,3 @@ def _of_purposes(purposes: Collection[Purpose] | None) -> tuple[str, tuple[str, 
 
 def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _player_row(player: Player) -> tuple[Any, ...]:
-    try:
-        settings = json.dumps(dict(player.settings), sort_keys=True)
-    except (TypeError, ValueError) as error:
-        raise LedgerError(f"Player {player.id}: its settings cannot be stored as JSON ({error}).") from error
-    step, live = int(player.step), int(player.live)
-    return (player.id, player.kind, player.content, settings, player.parent, step, player.role, live)
-
-
-def _player(row: Sequence[Any]) -> Player:
-    name, kind, content, settings, parent, step, role, live = row
-    return Player(name, kind, content, json.loads(settings), parent, step, role, bool(live))
-
-
-def _match_row(match: Match) -> tuple[Any, ...]:
-    seed = int(match.seed)
-    return (
-        int(match.id),
-        json.dumps(match.players),
-        match.purpose,
-        seed - 2**64 if seed >= 2**63 else seed,
-        None if match.games is None else int(match.games),
-        int(match.opening),
-        int(match.paired),
-    )
-
-
-def _match(row: Sequence[Any]) -> Match:
-    number, players, purpose, seed, games, opening, paired = row
-    return Match(number, tuple(json.loads(players)), purpose, seed % 2**64, games, opening, bool(paired))
-
-
-def _pack_moves(moves: NDArray[np.int16]) -> bytes:
-    return struct.pack("<H", moves.shape[1]) + moves.astype("<i2").tobytes()
-
-
-def _unpack_moves(packed: bytes) -> NDArray[np.int16]:
-    (slots,) = struct.unpack_from("<H", packed)
-    return np.frombuffer(packed, "<i2", offset=2).astype(np.int16).reshape(-1, max(slots, 1))

@@ -743,7 +743,7 @@ def test_an_agent_that_chooses_what_is_illegal_is_named() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_occupants_that_do_not_fit_the_seats_are_refused(count: int) -> None:
-    with pytest.raises(GameError, match=f"tic_tac_toe has 2 seats, but {count} people are given."):
+    with pytest.raises(GameError, match=f"tic_tac_toe has 2 seats, but {count} occupants are given."):
         played(tic_tac_toe(), [None] * count)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from test_arena_rollout import Trek
 from test_arena_train import config
 
+import arena.standings
 import games
 from arena import files
-from arena.ladder import to_dict
+from arena.ladder import text, to_dict
 from arena.run import Run, create
-from arena.standings import best, standings, track, write_pictures
+from arena.standings import best, leader, standings, track, write_pictures
 from arena.tracking import Null
-from leagues.core import Match, Player, Result, Thinking
+from leagues.core import VISITOR, Match, Player, Result, Thinking
 
 
 @dataclass
@@ -68,6 +71,66 @@ def test_only_rating_games_count(tmp_path: Path) -> None:
         assert {row.id: row.games for row in rows} == {"main@2": 16, "main@1": 32, "random": 16}
         assert {row.id: row.rating for row in rows}["random"] == 0
         assert rows[0].low < rows[0].rating < rows[0].high
+
+
+def visit(run: Run, first: str, second: str, returns: tuple[float, ...], purpose: Any = "human") -> None:
+    """One game of a person; who plays is entered where new."""
+    known = run.ledger.players(visitors=True)
+    new = [Player(name, "human", role=VISITOR) for name in (first, second) if name not in known]
+    run.ledger.add_visit(new, Match(0, (first, second), purpose, 1, games=1), Result(0, 0, returns, 5))
+
+
+def test_people_stand_beside_the_snapshots_for_those_who_look_and_change_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    heat = arena.standings.heatmap
+    monkeypatch.setattr("arena.standings.heatmap", lambda *given: (drawn.append((given[2], given[1])), heat(*given)))
+    with create(tmp_path / "run", config(), "test") as run:
+        enter(run, "random", "main@1", "main@2")
+        play(run, 0, ("main@1", "random"), "rate", WINS[:12] + [(0.0, 0.0)] * 4)
+        play(run, 1, ("main@2", "main@1"), "rate", WINS[:12] + [(0.0, 0.0)] * 4)
+        before, beside = standings(run), write_pictures(run, standings(run))
+        record = (tmp_path / "run" / "ladder.json").read_text()
+        for _ in range(6):
+            visit(run, "ada", "main@2", (1.0, -1.0))
+            visit(run, "main@2?temperature=0", "ada", (-1.0, 1.0))
+            visit(run, "ada+main@1", "random", (0.0, 0.0))
+            visit(run, "guest", "random", (-1.0, 1.0), "casual")
+        assert standings(run) == before
+        assert write_pictures(run, standings(run)) == beside
+        assert (tmp_path / "run" / "ladder.json").read_text() == record
+        looked = standings(run, people=True)
+        pictures = write_pictures(run, looked, people=True)
+    ranks = [row.id for row in looked.rows]
+    assert ranks[0] == "ada"
+    assert set(ranks) == {row.id for row in before.rows} | {"ada", "main@2?temperature=0", "ada+main@1"}
+    assert ranks.index("main@2") < ranks.index("main@1") < ranks.index("random")
+    assert {row.id: row.games for row in looked.rows}["ada"] == 12
+    assert looked.rows[0].spread > looked.rows[ranks.index("main@1")].spread, "few games say little"
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    names, met = drawn[-1]
+    assert met[names.index("ada"), names.index("main@2")] == 6
+    console = Console(file=io.StringIO(), width=120)
+    console.print(text(looked))
+    assert "ada+main@1" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_leader_is_the_best_by_gate_matches_else_the_highest_snapshot(tmp_path: Path) -> None:
+    with create(tmp_path / "run", config(best={"enabled": True, "games": 20}), "test") as run:
+        run.ledger.add_player(Player("main", "ppo", live=True))
+        for name in ("main@1", "main@2", "random"):
+            run.ledger.add_player(Player(name, "ppo", content=name if "@" in name else "", parent="main"))
+        assert leader(run) == "main@1"
+        play(run, 0, ("random", "main@2"), "rate", WINS)
+        assert leader(run) == "main@1"
+    with create(tmp_path / "off", config(), "test") as run:
+        for name in ("main@1", "main@2", "random"):
+            run.ledger.add_player(Player(name, "ppo", content=name if "@" in name else ""))
+        assert leader(run) is None
+        play(run, 0, ("random", "main@2"), "rate", WINS)
+        play(run, 1, ("random", "main@1"), "rate", [(0.0, 0.0)] * 10)
+        assert leader(run) == "main@1", "random stands higher, but is no snapshot"
 
 
 def test_the_pictures_are_drawn_and_tracked(tmp_path: Path) -> None:

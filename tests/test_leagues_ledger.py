@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from leagues import Ledger, LedgerError, Match, Player, Result, Thinking
+from leagues.core import VISITOR
 
 ROOT = Path(__file__).parent.parent
 MAIN = Player("main", "ppo", live=True)
@@ -369,3 +370,97 @@ def test_a_reader_sees_whole_batches_while_another_process_writes(ledger: Ledger
         assert reader.count() == 6000
     assert process.wait() == 0
     process.stdout.close()
+
+
+# ---- visitors --------------------------------------------------------------------------------------------------------
+
+ADA = Player("ada", "human", role=VISITOR)
+
+
+def visit(ledger: Ledger, *players: str, seed: int = 3, purpose: str = "human") -> int:
+    match = Match(77, players, purpose, seed, games=1)  # type: ignore[arg-type]
+    return ledger.add_visit([ADA], match, Result(78, 0, (1.0, -1.0), 2, moves=np.array([[4], [0]], np.int16)))
+
+
+def test_visits_are_numbered_down_from_minus_one_and_take_no_number_from_the_league(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "new.sqlite", "tic_tac_toe", (0, 1)) as ledger:
+        assert [visit(ledger, "ada", "ada") for _ in range(2)] == [-1, -2]
+        assert ledger.next_match() == 0
+        ledger.add_player(MAIN)
+        ledger.add_matches([Match(0, ("main", "main"), "train", 1)])
+        assert visit(ledger, "main", "ada") == -3
+        assert ledger.next_match() == 1
+        assert ledger.match(-3) == Match(-3, ("main", "ada"), "human", 3, games=1)
+        told = ledger.result(-3, 0)
+        assert told.moves is not None
+        assert (told.returns, told.moves.tolist()) == ((1.0, -1.0), [[4], [0]])
+
+
+def test_visitors_are_told_apart_from_members(ledger: Ledger) -> None:
+    visit(ledger, "ada", "main@0")
+    assert list(ledger.players()) == ["main", "main@0"]
+    assert list(ledger.players(visitors=True)) == ["main", "main@0", "ada"]
+    assert ledger.told == 2, "what a checkpoint counts on is what the run itself told"
+
+
+def test_a_refused_visit_leaves_nothing(ledger: Ledger) -> None:
+    before = ledger.sequence
+    with pytest.raises(LedgerError, match="names player bob"):
+        visit(ledger, "ada", "bob")
+    with pytest.raises(LedgerError, match="differs"):
+        ledger.add_visit([Player("main@0", "human")], Match(0, ("main", "main"), "human", 1), wins(1)[0])
+    with pytest.raises(LedgerError, match="not one finite number"):
+        ledger.add_visit([ADA], Match(0, ("ada", "main"), "human", 1), Result(0, 0, (1.0,), 2))
+    assert ledger.sequence == before
+    assert "ada" not in ledger.players(visitors=True)
+    with pytest.raises(LedgerError, match="no match -1"):
+        ledger.match(-1)
+
+
+def test_games_are_found_by_purpose_and_players_the_newest_last(ledger: Ledger) -> None:
+    ledger.add_matches([Match(1, ("main@0", "main"), "rate", 3, games=2)])
+    ledger.append([*wins(3), *wins(2, match=1)])
+    visit(ledger, "ada", "main@0")
+    ledger.append(wins(1, match=1, first=2))
+    visit(ledger, "main", "ada", purpose="casual")
+    everything = ledger.games({"train", "rate", "human", "casual"})
+    assert [(match.id, result.game, kept) for match, result, kept in everything] == [
+        *((0, game, False) for game in range(3)),
+        *((1, game, False) for game in range(2)),
+        (-1, 0, True),
+        (1, 2, False),
+        (-2, 0, True),
+    ]
+    assert all(result.moves is None for _, result, _ in everything), "these are not read"
+    assert [match.id for match, _, _ in ledger.games({"rate", "human"}, last=2)] == [-1, 1]
+    assert [match.id for match, _, _ in ledger.games({"human", "casual"}, ["main"])] == [-2]
+    assert [match.id for match, _, _ in ledger.games({"human", "rate"}, ["main@0", "ada"])] == [-1]
+    assert ledger.games({"human"}, ["main@"]) == ledger.games(set()) == []
+    with pytest.raises(LedgerError, match="no game 9 of match 1"):
+        ledger.result(1, 9)
+
+
+VISITS = """
+import sys
+from leagues import Ledger, Match, Player, Result
+path, first = sys.argv[1], int(sys.argv[2])
+for seed in range(first, first + 20):
+    with Ledger.open(path) as ledger:
+        match = Match(0, ("ada", "main"), "human", seed)
+        ledger.add_visit([Player("ada", "human", role="a visitor")], match, Result(0, 0, (1.0, -1.0), 5))
+"""
+
+
+def test_people_who_finish_at_once_get_matches_of_their_own_while_a_run_goes_on(ledger: Ledger) -> None:
+    command = [sys.executable, "-c", VISITS, str(ledger.path)]
+    writers = [subprocess.Popen([*command, str(first)], cwd=ROOT, stderr=subprocess.PIPE) for first in (100, 200)]
+    for number in range(20):
+        ledger.append(wins(1, first=number))
+    for writer in writers:
+        _, error = writer.communicate(timeout=120)
+        assert writer.returncode == 0, error.decode()
+    told = ledger.games({"human"})
+    assert sorted(match.id for match, _, _ in told) == list(range(-40, 0))
+    assert sorted(match.seed for match, _, _ in told) == [*range(100, 120), *range(200, 220)]
+    assert ledger.count({"train"}) == 20
+    assert ledger.next_match() == 1
