@@ -1,0 +1,300 @@
+"""What a screen shows of a sitting or of a stored game, to whose eyes; no widget is in here.
+
+Where something is hidden and several people share the screen, each sees their own view, behind a curtain that says to
+whom the screen goes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from agents.core import Analysis, Context, Policy
+from arena.match import Table, choice_keys
+from arena.panels import Look, Way, sparkline
+from arena.sitting import Analyst, Sitting, Step
+from arena.words import explain, in_words
+from games import NO_ACTION, GameError
+from games.scene import EVERYTHING, Scene, scene_of
+
+Spot = tuple[float, float, float]
+
+
+class Showing:
+    """One sitting as one screen shows it. Like the sitting, it takes one call at a time."""
+
+    def __init__(self, sitting: Sitting) -> None:
+        self.sitting = sitting
+        self.eyes = EVERYTHING  # the seat whose view is shown
+        self.curtain: int | None = None  # the person who must come to the screen first
+        self.unveiled: int | None = None  # who came last
+        self.hinted: tuple[int, int, Analysis | None] | None = None  # steps played then, action, why
+        self.spots: list[Mapping[int, tuple[Spot, ...]]] = [{} for _ in sitting.line]  # per step: seat -> where it was
+
+    # ---- what one can do
+
+    def settle(self) -> None:
+        """See whose eyes look at the position that is there now."""
+        sitting, people = self.sitting, self.sitting.people
+        self.curtain = None
+        if len(people) < 2:
+            self.eyes = people[0] if people else EVERYTHING
+            return
+        turn = next(iter(sitting.waiting), None)
+        if turn is not None and self._secret and turn != self.unveiled:
+            self.curtain = turn
+        elif turn is not None or self.eyes not in people:
+            self.eyes = people[0] if turn is None else turn
+
+    def unveil(self) -> None:
+        """The person whom the curtain waits for is there."""
+        self.unveiled, self.curtain = self.curtain, None
+        self.settle()
+
+    def choose(self, action: int) -> None:
+        """What the person whose turn it is plays. Raises GameError where that is nobody, or they may not."""
+        self.sitting.choose(self._turn(), action)
+
+    def advance(self) -> str:
+        """Play one step; what was played, in words."""
+        game, table = self.sitting.game, self.sitting.table
+        scenes = {seat: scene_of(game, table.states, 0, seat) for seat in self.sitting.acting}
+        step = self.sitting.advance()
+        if step is None:
+            return ""
+        self.spots.append({seat: _spots(scenes[seat], action) for seat, action in step.actions.items()})
+        agents = [seat for seat in step.actions if self.sitting.occupants[seat].policy is not None]
+        told = [
+            f"{self.sitting.names[seat]} plays {step.names[seat]}."
+            if self.sitting.spec.perfect_information or not self.sitting.people
+            else f"{self.sitting.names[seat]} has moved."
+            for seat in agents
+        ]
+        return " ".join(told)
+
+    def undo(self) -> str:
+        if not self.sitting.can_undo:
+            return "There is nothing to take back yet."
+        steps = self.sitting.undo()
+        del self.spots[self.sitting.steps :]
+        return f"Took back {_steps(steps)}." if steps else "Took back a choice that was not played yet."
+
+    def switch(self) -> str:
+        """Everybody moves on to the next seat."""
+        if self.sitting.over:
+            return "The game is over."
+        others = self.sitting.occupants
+        self.sitting.seat_down([*others[-1:], *others[:-1]])
+        self.unveiled = None
+        seats = ", ".join(f"seat {seat} is {name}" for seat, name in enumerate(self.sitting.names))
+        return f"Seats changed: {seats}."
+
+    def hint(self) -> str:
+        seat = self._turn()
+        action, analysis = self.sitting.hint(seat)
+        self.hinted = (self.sitting.steps, action, analysis)
+        move = self.sitting.game.action_name(self.sitting.table.states, 0, seat, action)
+        adviser = self.sitting.adviser
+        return f"{'An agent' if adviser is None else self.sitting.names[adviser]} would play {move} in your place."
+
+    # ---- what there is to see
+
+    def look(self, width: int, status: str = "", *, analysis: bool = False) -> Look:
+        """The position; analysis in lines of `width` characters."""
+        sitting = self.sitting
+        game, table, names = sitting.game, sitting.table, sitting.names
+        if self.curtain is not None:
+            who = names[self.curtain]
+            return Look(f"{sitting.spec.name}   {who} is next", curtain=f"Pass the screen to {who}, then press Enter.")
+        turn = next((seat for seat in sitting.waiting if seat == self.eyes), None)
+        scene = scene_of(game, table.states, 0, self.eyes)
+        reader = self.eyes if self.eyes >= 0 else next(iter(sitting.acting), 0)
+        hinted = self.hinted if turn is not None and self.hinted and self.hinted[0] == sitting.steps else None
+        thought = sitting.thoughts.get(sitting.steps) if analysis else None
+        seat, why = (turn, hinted[2]) if hinted else (None, None)
+        if why is None and thought is not None and self._open(thought.seat):
+            seat, why = thought.seat, thought.analysis
+        lines = explain(why, table, seat, names[seat], width) if why is not None and seat is not None else []
+        return Look(
+            title=f"{sitting.spec.name}   {self._title(status, turn)}",
+            scene=scene,
+            text=game.text(table.states, 0, reader),
+            moves=() if turn is None else tuple(zip(sitting.legal(turn), sitting.move_names(turn), strict=True)),
+            history=tuple(self._told(step) for step in sitting.line),
+            last=self._last(),
+            hint=() if hinted is None or scene is None else scene.moves.get(hinted[1], ()),
+            shares=_shares(
+                why, scene, scene if seat == self.eyes or seat is None else scene_of(game, table.states, 0, seat)
+            ),
+            analysis=(*lines, *(self._course(width) if analysis else ())),
+            over=sitting.over,
+        )
+
+    def result(self) -> str:
+        """How the game ended; empty while it goes on."""
+        sitting = self.sitting
+        if sitting.failure is not None:
+            return f"The game broke after {_steps(sitting.steps)} and has no result: {sitting.failure}"
+        if not sitting.over:
+            return ""
+        told = in_words(
+            sitting.spec, sitting.table.returns[0], sitting.names, sitting.people, truncated=sitting.truncated
+        )
+        cut = [f"The game was cut after {_steps(sitting.steps)}."] if sitting.truncated else []
+        return " ".join([*cut, *told])
+
+    @property
+    def _secret(self) -> bool:
+        """Whether people must not see each other's screens."""
+        spec = self.sitting.spec
+        return len(self.sitting.people) > 1 and (spec.simultaneous or not spec.perfect_information)
+
+    def _turn(self) -> int:
+        waiting = self.sitting.waiting
+        if not waiting:
+            raise GameError("The game is over." if self.sitting.over else "It is not your turn.")
+        return waiting[0]
+
+    def _open(self, seat: int) -> bool:
+        """Whether what is played and thought on `seat` may be seen by who looks now."""
+        return self.sitting.may_tell(seat) or seat == self.eyes
+
+    def _title(self, status: str, turn: int | None) -> str:
+        sitting = self.sitting
+        acting = [] if sitting.over else sitting.acting
+        seats = "  ".join(f"{'▸' if seat in acting else ' '}{name}" for seat, name in enumerate(sitting.names))
+        if sitting.over:
+            state = "over"
+        elif status or turn is None:
+            state = status or ("" if sitting.people else "you watch")
+        else:
+            state = "your move" if len(sitting.people) == 1 else f"{sitting.names[turn]} to move"
+        earned = sitting.table.returns[0]
+        score = f"   returns {' '.join(f'{value:g}' for value in earned)}" if earned.any() else ""
+        return f"{seats}   {state}{score}"
+
+    def _told(self, step: Step) -> str:
+        return " / ".join(move if self._open(seat) else "…" for seat, move in step.names.items())
+
+    def _last(self) -> tuple[Spot, ...]:
+        if not self.spots:
+            return ()
+        return tuple(spot for seat, spots in self.spots[-1].items() if self._open(seat) for spot in spots)
+
+    def _course(self, width: int) -> list[str]:
+        """The values of the game so far in one line, from one side."""
+        sitting, spec = self.sitting, self.sitting.spec
+        side = max(self.eyes, 0)
+        two = spec.payoff == "zero_sum" and len(set(spec.teams)) == 2
+        values = []
+        for _, thought in sorted(sitting.thoughts.items()):
+            own = spec.teams[thought.seat] == spec.teams[side]
+            if self._open(thought.seat) and (own or two):
+                values.append(thought.expected if own else -thought.expected)
+        return course(values, spec.bounds, sitting.names[side], width)
+
+
+class Positions(Protocol):
+    """A stored game, as `arena.replay.Replay` is one."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """[P] what each seat is called."""
+        ...
+
+    def table(self, step: int) -> Table:
+        """The game after `step` steps."""
+        ...
+
+    def moves_in_words(self) -> Sequence[str]:
+        """What was played in each step."""
+        ...
+
+
+def position(stored: Positions, step: int, analysis: Analysis | None, values: Sequence[float], width: int) -> Look:
+    """A stored game after `step` steps; `analysis` is of who acts there, `values` are those of seat 0 so far."""
+    last = _played_at(stored, step)  # first, for there is one table, which goes from step to step
+    table, moves, names = stored.table(step), tuple(stored.moves_in_words()), stored.names
+    game, spec = table.game, table.game.spec
+    acting = acting_seats(table)
+    own = scene_of(game, table.states, 0, acting[0]) if acting else None
+    scene = scene_of(game, table.states, 0, EVERYTHING)
+    seats = "  ".join(f"{'▸' if seat in acting else ' '}{name}" for seat, name in enumerate(names))
+    lines = explain(analysis, table, acting[0], names[acting[0]], width) if analysis is not None else []
+    return Look(
+        title=f"{spec.name}   {seats}   step {step} of {len(moves)}",
+        scene=scene,
+        text=game.text(table.states, 0, acting[0] if acting else 0),
+        history=moves,
+        at=step,
+        last=last,
+        shares=_shares(analysis, scene, own),
+        analysis=(*lines, *course(values, spec.bounds, names[0], width)),
+    )
+
+
+def analyse(table: Table, policy: Policy) -> Analysis | None:
+    """What `policy` thinks of the decision that is due in the first game; None where it cannot say.
+
+    One with memory cannot: it would have had to follow the game.
+    """
+    acting = acting_seats(table)
+    if not acting or policy.memory is not None or not isinstance(policy, Analyst):
+        return None
+    row = np.zeros(1, np.int64)
+    decision = table.pending().take(row, row + (acting[0] if table.game.spec.simultaneous else 0))
+    context = Context(table.game, table.states, row, None, table.history, {})
+    return policy.analyse(decision, context, choice_keys(table.keys, table.steps, decision.seat))
+
+
+def acting_seats(table: Table) -> list[int]:
+    """Who acts in the first game; nobody where it is over."""
+    decisions = table.pending()
+    seats: list[int] = [] if table.over[0] else decisions.seat[0, decisions.active[0]].tolist()
+    return seats
+
+
+def course(values: Sequence[float], bounds: tuple[float, float], who: str, width: int) -> list[str]:
+    """One line of bars for the values of a game so far; nothing where there are fewer than two."""
+    if len(values) < 2:
+        return []
+    low, high = bounds if np.isfinite(bounds).all() else (min(values), max(values))
+    title = f"Value for {who}: "
+    return [title + sparkline(values, low, high, max(width - len(title), 8))]
+
+
+def _played_at(stored: Positions, step: int) -> tuple[Spot, ...]:
+    """Where the move before `step` was."""
+    if step == 0:
+        return ()
+    before = stored.table(step - 1)
+    scenes = {seat: scene_of(before.game, before.states, 0, seat) for seat in acting_seats(before)}
+    slots = [seat if before.game.spec.simultaneous else 0 for seat in scenes]
+    played = stored.table(step).played(0)[step - 1, slots].tolist()
+    return tuple(spot for scene, action in zip(scenes.values(), played, strict=True) for spot in _spots(scene, action))
+
+
+def _spots(scene: Scene | None, action: int) -> tuple[Spot, ...]:
+    way = () if scene is None or action == NO_ACTION else scene.moves.get(action, ())
+    return tuple(scene.places[index].mark for index in way) if scene is not None else ()
+
+
+def _shares(analysis: Analysis | None, shown: Scene | None, drawn: Scene | None) -> dict[Way, float]:
+    """Each move's share of the visits, else of the policy: by its places in `shown`, from the moves of `drawn`."""
+    if analysis is None or shown is None or drawn is None:
+        return {}
+    visits = sum(option.visits for option in analysis.options)
+    at = {place.name: index for index, place in enumerate(shown.places)}
+    shares: dict[Way, float] = {}
+    for option in analysis.options:
+        names = [drawn.places[index].name for index in drawn.moves.get(option.action, ())]
+        if names and all(name in at for name in names):
+            way = tuple(at[name] for name in names)
+            shares[way] = shares.get(way, 0.0) + (option.visits / visits if visits else option.prior)
+    return shares
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
