@@ -1,9 +1,9 @@
 """The conformance kit: does a game keep the promises that agents, tables and leagues rely on?
 
 Whole games are played at random and watched at every step (`games.check_watch`), each a second time beside the first to
-hold them to bit-exact replay; then come probes with games of their own (`games.check_probe`, `games.check_search`). One
-fault stops nothing but what cannot be judged after it. PettingZoo's own tests pass games with NaN observations, with
-randomness from the second step on and without an end; these do not.
+hold them to bit-exact replay; then come probes with games of their own (`games.check_probe`, `games.check_search`,
+`games.check_scene`). One fault stops nothing but what cannot be judged after it. PettingZoo's own tests pass games
+with NaN observations, with randomness from the second step on and without an end; these do not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from games import make
 from games.check_play import Broken, Play, choose
 from games.check_probe import PROBES, Trial
+from games.check_scene import SCENES
 from games.check_search import SEARCHES
 from games.check_watch import WATCHES, global_dice, replays
 from games.core import Decisions, Game, GameError, GameSpec, Keys
@@ -33,7 +34,7 @@ SPEC = "The spec makes sense."
 ARRAYS = "Shapes and dtypes are the spec's, and every number is finite."
 RANDOMNESS = "Nobody draws from global generators."
 REPLAY = "Keys and moves replay whole games bit for bit."
-NAMES = ("spec", "arrays", *WATCHES, "randomness", "replay", *PROBES, *SEARCHES)
+NAMES = ("spec", "arrays", *WATCHES, "randomness", "replay", *PROBES, *SEARCHES, *SCENES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def check(game_or_name: Game | str, *, games: int = 100, seed: int = 0) -> Repor
     speed = (0.0, 0.0)
     if _can_go_on(found):
         trial = Trial(game, keys, length)
-        for name, (holds, probe, needs) in (PROBES | SEARCHES).items():
+        for name, (holds, probe, needs) in (PROBES | SEARCHES | SCENES).items():
             if all(need in found and found[need].passed for need in needs):
                 found[name] = _judge(name, holds, partial(probe, trial))
     if all(check.passed for check in found.values()):

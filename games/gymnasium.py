@@ -1,7 +1,8 @@
 """Gymnasium environments as games of one seat, and how any space becomes a float32 array (PettingZoo's use it too).
 
 `gymnasium/CartPole-v1` makes an environment by its id, with the parameters of `gymnasium.make`; `wrap` takes one of
-your own. Actions must be one Discrete space. Environments are not searchable: their copies cannot be trusted.
+your own. Actions must be one Discrete space. Environments are not searchable: their copies cannot be trusted. Where an
+environment can draw itself, who plays is shown its pictures (see `games.pictures`).
 
 Observations: a Box keeps its shape, but three axes [H, W, C] become planes [C, H, W], and bytes from 0 to 255 become
 fractions of 1. Every other space is flattened as Gymnasium does it: Discrete, MultiDiscrete and MultiBinary one-hot,
@@ -23,10 +24,26 @@ from numpy.typing import NDArray
 from games.core import GameError, GameSpec
 from games.lift import Lifted
 from games.names import did_you_mean
+from games.pictures import MODE, Reel, paints
+from games.scene import Scene
 
 MASK = "action_mask"
 LONGEST = 1000
 """Steps after which a game is cut where neither the environment nor the caller says."""
+
+_SLIDES = ("left", "down", "right", "up")
+_NAMES: dict[str, Sequence[str]] = {  # of actions, by an id without its version; the docs of the environments say so
+    "Acrobot": ("left", "stay", "right"),
+    "Blackjack": ("stick", "hit"),
+    "CartPole": ("left", "right"),
+    "CliffWalking": ("up", "right", "down", "left"),
+    "CliffWalkingSlippery": ("up", "right", "down", "left"),
+    "FrozenLake": _SLIDES,
+    "FrozenLake8x8": _SLIDES,
+    "LunarLander": ("nothing", "fire left", "fire main", "fire right"),
+    "MountainCar": ("left", "stay", "right"),
+    "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +107,9 @@ def gymnasium(name: str, *, longest: int | None = None, **params: Any) -> Lifted
     Raises GameError, with the nearest id, where there is none such, and where its actions are not Discrete.
     """
 
-    def make_env() -> Any:
+    def make_env(**mode: str) -> Any:
         try:
-            return gym.make(name, **params)
+            return gym.make(name, **(params | mode))
         except gym.error.DependencyNotInstalled as error:
             raise GameError(f"gymnasium/{name} needs a package that is not installed: {error}") from error
         except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv, ModuleNotFoundError) as error:
@@ -101,14 +118,17 @@ def gymnasium(name: str, *, longest: int | None = None, **params: Any) -> Lifted
 
     if "render_mode" not in params and "ansi" in make_env().metadata.get("render_modes", ()):
         params["render_mode"] = "ansi"
-    return wrap(make_env, f"gymnasium/{name}", longest=longest)
+    return wrap(make_env, f"gymnasium/{name}", longest=longest, draw=lambda: make_env(render_mode=MODE))
 
 
-def wrap(make_env: Callable[[], Any], name: str, *, longest: int | None = None) -> Lifted:
+def wrap(
+    make_env: Callable[[], Any], name: str, *, longest: int | None = None, draw: Callable[[], Any] | None = None
+) -> Lifted:
     """A game of one seat from whatever `make_env` makes; each row of a batch gets an environment of its own.
 
-    `longest` is the environment's `max_episode_steps`, or 1000, unless given. Raises GameError where the actions are
-    not Discrete or observations have no fixed size.
+    `longest` is the environment's `max_episode_steps`, or 1000, unless given. `draw` makes the same environment so that
+    its `render()` gives pixels (`render_mode="rgb_array"`, which its `metadata` must name). Raises GameError where the
+    actions are not Discrete or observations have no fixed size.
     """
     env = make_env()
     if longest is None:
@@ -125,18 +145,29 @@ def wrap(make_env: Callable[[], Any], name: str, *, longest: int | None = None) 
         payoff="general_sum",
         bounds=(-math.inf, math.inf),
     )
-    return Lifted(spec, lambda rng: _Solo(make_env(), spec, seen, first, rng))
+    draw, names = draw if paints(env) else None, _meanings(env)
+    return Lifted(spec, lambda rng: _Solo(make_env(), spec, seen, first, names, Reel(draw), rng))
 
 
 class _Solo:
     """One environment, reset with a new seed for each game."""
 
-    def __init__(self, env: Any, spec: GameSpec, seen: View, first: int, rng: np.random.Generator) -> None:
-        self.env, self.spec, self.view, self.first = env, spec, seen, first
+    def __init__(
+        self,
+        env: Any,
+        spec: GameSpec,
+        seen: View,
+        first: int,
+        names: Sequence[str],
+        reel: Reel,
+        rng: np.random.Generator,
+    ) -> None:
+        self.env, self.spec, self.view, self.first, self.names, self.reel = env, spec, seen, first, names, reel
         self.restart(rng)
 
     def restart(self, rng: np.random.Generator) -> None:
-        self.value, self.extra = self.env.reset(seed=draw_seed(rng))
+        self.reel.begin(draw_seed(rng))
+        self.value, self.extra = self.env.reset(seed=self.reel.seed)
         self.over = self.truncated = False
 
     @property
@@ -150,13 +181,28 @@ class _Solo:
         out[...] = self.view.encode(self.value)
 
     def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
-        self.value, reward, self.over, self.truncated, self.extra = self.env.step(self.first + actions[0])
+        action = self.first + actions[0]
+        self.value, reward, self.over, self.truncated, self.extra = self.env.step(action)
+        self.reel.steps.append(action)
         return (float(reward),)
 
     def text(self, seat: int) -> str:
         if self.env.render_mode == "ansi":
             return str(self.env.render())
         return f"{self.spec.name}: {np.array2string(self.view.encode(self.value), precision=3, threshold=200)}"
+
+    def action_name(self, seat: int, action: int) -> str:
+        return self.names[action] if action < len(self.names) else str(action)
+
+    def scene(self, seat: int) -> Scene | None:
+        return self.reel.scene()
+
+
+def _meanings(env: Any) -> Sequence[str]:
+    """The names of its actions, as far as it (Atari's games do) or this module knows them."""
+    if env.has_wrapper_attr("get_action_meanings"):
+        return [str(meaning).lower() for meaning in env.get_wrapper_attr("get_action_meanings")()]
+    return _NAMES.get(env.spec.id.rpartition("/")[2].rpartition("-v")[0], ()) if env.spec else ()
 
 
 def _box(space: Any, whose: str) -> View:

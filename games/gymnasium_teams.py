@@ -8,6 +8,7 @@ differ are padded, and spaces read, as `games.pettingzoo` does it, which plays w
 What is legal is said by an `action_mask` in `info`, one for each seat, or by the environment's `get_avail_actions()`
 (as in SMAC); else everything is, as in the published results on level-based foraging and the robotic warehouse
 (Papoudakis et al. 2021, arXiv 2006.07869). The global state is what `get_state()` or `state()` returns, if an array.
+The boards of lbforaging and rware are drawn here; of others that can draw themselves only who watches sees the picture.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ import numpy as np
 
 from games.core import GameError, Payoff
 from games.gymnasium import MASK
+from games.gymnasium_teams_scenes import foraging, warehouse
 from games.lift import Lifted
 from games.names import did_you_mean
-from games.pettingzoo import Teams
 from games.pettingzoo import wrap as wrap_parallel
+from games.pettingzoo_traits import Teams
+from games.pictures import MODE
+from games.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class _Package:
     examples: tuple[str, ...]  # ids that published results are about
     params: Mapping[str, Any] = field(default_factory=dict)  # for `gymnasium.make`, unless given
     forget: Callable[[Any], None] | None = None  # clears what its own `reset` lets through from the game before
+    actions: tuple[str, ...] = ()  # what they are called
+    scene: Callable[[Any, int], Scene] | None = None  # (environment, seat): the board as that seat sees it
 
 
 def _forget_positions(env: Any) -> None:
@@ -62,9 +68,14 @@ _PACKAGES = {
             "Foraging-15x15-4p-3f-v3",
         ),
         forget=_forget_positions,
+        actions=("none", "north", "south", "west", "east", "load"),
+        scene=foraging,
     ),
     "rware": _Package(
-        "pip install 'arena-league[rware]'", ("rware-tiny-2ag-v2", "rware-tiny-4ag-v2", "rware-small-4ag-v2")
+        "pip install 'arena-league[rware]'",
+        ("rware-tiny-2ag-v2", "rware-tiny-4ag-v2", "rware-small-4ag-v2"),
+        actions=("none", "forward", "turn left", "turn right", "load or unload"),
+        scene=warehouse,
     ),
     # Its seed is for before the first reset; given none, it draws one from NumPy's global generator.
     "smaclite": _Package(
@@ -102,15 +113,23 @@ def gymnasium_teams(
     # Gymnasium's checker takes rewards to be single numbers, and warns of every list.
     given = {"disable_env_checker": True, **(_PACKAGES[package].params if package in _PACKAGES else {}), **params}
 
-    def make_env() -> Any:
+    def make_env(**mode: str) -> Any:
         try:
-            return gym.make(environment, **given)
+            return gym.make(environment, **(given | mode))
         except (gym.error.DependencyNotInstalled, ImportError) as error:
             raise GameError(f"teams/{name} lacks a package: {error}") from error
         except (AssertionError, ValueError) as error:
             raise GameError(f"teams/{name} cannot be made with {params or 'no parameters'}: {error}") from error
 
-    return wrap(make_env, f"teams/{name}", payoff=payoff, teams=teams, roles=roles, longest=longest)
+    return wrap(
+        make_env,
+        f"teams/{name}",
+        payoff=payoff,
+        teams=teams,
+        roles=roles,
+        longest=longest,
+        draw=lambda: make_env(render_mode=MODE),
+    )
 
 
 def wrap(
@@ -122,12 +141,14 @@ def wrap(
     roles: bool | None = None,
     longest: int | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    draw: Callable[[], Any] | None = None,
 ) -> Lifted:
     """A game from whatever `make_env` makes, a `gymnasium.Env`; each row of a batch gets one of its own.
 
-    `teams` gives the team of each seat, and `roles` is as `games.pettingzoo.wrap` has it. `longest` is the least limit
-    that the environment knows of (its `max_episode_steps`, say), or 1000, unless given. Raises GameError where its
-    spaces are no Tuples with a part for each seat, actions are not Discrete or observations have no fixed size.
+    `teams` gives the team of each seat; `roles` and `draw` are as `games.pettingzoo.wrap` has them. `longest` is the
+    least limit that the environment knows of (its `max_episode_steps`, say), or 1000, unless given. Raises GameError
+    where its spaces are no Tuples with a part for each seat, actions are not Discrete or observations have no fixed
+    size.
     """
     return wrap_parallel(
         lambda: _Parallel(make_env(), name),
@@ -137,6 +158,9 @@ def wrap(
         roles=roles,
         longest=longest,
         bounds=bounds,
+        draw=None if draw is None else lambda: _Parallel(draw(), name),
+        scene=lambda env, seat: env.scene(seat),
+        action_name=lambda env, agent, action: env.action_name(action),
     )
 
 
@@ -160,6 +184,7 @@ class _Parallel:
         self.observation_space = dict(zip(self.possible_agents, seen, strict=True)).__getitem__
         self.action_space = dict(zip(self.possible_agents, played, strict=True)).__getitem__
         self.max_cycles = _limit(env)
+        self.metadata, self.render = env.metadata, env.render
         homes = map(_home, type(env.unwrapped).__mro__)
         self._package = next((_PACKAGES[home] for home in homes if home in _PACKAGES), None)
         self._masks, self._state = _method(env, "get_avail_actions"), _method(env, "get_state", "state")
@@ -193,6 +218,14 @@ class _Parallel:
         if self._state is None:
             raise NotImplementedError(f"{self.name} has no global state.")
         return self._state()
+
+    def scene(self, seat: int) -> Scene | None:
+        draw = self._package.scene if self._package else None
+        return draw(self.env.unwrapped, seat) if draw else None
+
+    def action_name(self, action: int) -> str:
+        names = self._package.actions if self._package else ()
+        return names[action] if action < len(names) else str(action)
 
     def _extras(self, extra: Any) -> dict[str, Any]:
         """What PettingZoo calls the infos: the mask of each seat, where there are masks."""

@@ -4,7 +4,8 @@
 by the name of its module; `wrap` takes one of your own. Seats are `possible_agents` in their order. What is observed,
 and which action spaces can be played, is said in `games.gymnasium`; where seats differ, observations are flattened and
 padded with zeros to the largest, and actions that a seat lacks are not legal. Environments are not searchable: their
-copies cannot be trusted.
+copies cannot be trusted. Where an environment can draw itself, a seat is shown the picture only if nothing in it is
+hidden from that seat (see `games.pictures`).
 
 Rewards are those of `env.rewards` right after an acting agent's step, for every seat that is paid, dead or alive. The
 steps of the dead, which PettingZoo has the caller play (with None; they only remove an agent), are played within ours,
@@ -14,16 +15,10 @@ so nobody dead is asked to act. A game is truncated where any of those who left 
 from __future__ import annotations
 
 import math
-import os
-import pkgutil
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,48 +28,11 @@ from numpy.typing import NDArray
 from games.core import GameError, GameSpec, Payoff
 from games.gymnasium import LONGEST, View, discrete, draw_seed, legal_actions, view
 from games.lift import Lifted
-from games.names import did_you_mean
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-
-Teams = Sequence[int] | Mapping[str, int]
-"""The team of each seat, or of each agent whose name begins so: `{"adversary": 0, "agent": 1}`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Traits:
-    """What an environment does not say of itself."""
-
-    payoff: Payoff = "general_sum"
-    teams: Teams = ()
-    board_game: bool = False  # perfect information, no luck, one point to win
-    stochastic: bool = True
-    roles: bool | None = None  # None: where teams differ in size
-
-
-_BOARD = _Traits("zero_sum", board_game=True, stochastic=False)
-_CARDS = _Traits("zero_sum")
-_TOGETHER = _Traits("cooperative")
-_PARTLY = _Traits(teams={"": 0})  # one team, but each seat is also paid for its own part
-_HUNT = _Traits(teams={"adversary": 0, "leadadversary": 0, "agent": 1}, roles=True)
-_ARMIES = _Traits(teams={"red": 0, "blue": 1})
-_TRAITS: dict[str, _Traits] = {
-    **dict.fromkeys(("chess", "connect_four", "go", "tictactoe"), _BOARD),
-    **dict.fromkeys(("leduc_holdem", "texas_holdem", "texas_holdem_no_limit"), _CARDS),
-    **dict.fromkeys(("cooperative_pong", "hanabi", "multiwalker", "pursuit"), _TOGETHER),
-    **dict.fromkeys(("simple_formation", "simple_line", "simple_speaker_listener"), _TOGETHER),
-    **dict.fromkeys(("collect_treasure", "knights_archers_zombies", "pistonball"), _PARTLY),
-    **dict.fromkeys(("simple_reference", "simple_spread"), _PARTLY),
-    **dict.fromkeys(("simple_adversary", "simple_push", "simple_tag", "simple_world_comm"), _HUNT),
-    **dict.fromkeys(("battle", "battlefield", "combined_arms"), _ARMIES),
-    "adversarial_pursuit": _Traits(teams={"predator": 0, "prey": 1}, roles=True),
-    "rps": _Traits("zero_sum", stochastic=False),
-    "simple_crypto": _Traits(teams={"eve": 0, "alice": 1, "bob": 1}, roles=True),
-    "tiger_deer": _Traits(teams={"tiger": 0, "deer": 1}, roles=True),
-}
-
-_FAMILIES = ("atari", "butterfly", "classic", "sisl")
-_PACKAGES = {"magent2": "magent2.environments", **{family: f"pettingzoo.{family}" for family in _FAMILIES}}
+from games.pettingzoo_names import KNOWN, find, install, unversioned
+from games.pettingzoo_traits import NARROW, TRAITS, Teams, Traits, by_seat, forgetful
+from games.pettingzoo_words import NAMES, TEXTS, Namer, Teller, number
+from games.pictures import MODE, Reel, as_scene, paints
+from games.scene import EVERYTHING, Scene
 
 
 def pettingzoo(
@@ -94,7 +52,12 @@ def pettingzoo(
     if name.startswith("mpe."):
         warnings.warn(f"pettingzoo/{name}: these environments moved to the package mpe2.", stacklevel=2)
         name = name.replace("mpe.", "mpe2.", 1)
-    module = _find(name)
+    module = find(name)
+    family, _, member = name.rpartition(".")
+    known_as = unversioned(member)
+    traits = TRAITS.get(known_as, Traits())
+    spoken = known_as if family in KNOWN else ""  # others may have the same name, and something else inside
+    narrow = any(params.get(each) is not None for each in NARROW)
     raw = getattr(module, "raw_env", None)
     known = getattr(raw, "metadata", {})
     if hasattr(module, "parallel_env") and known.get("is_parallelizable", True):
@@ -106,13 +69,12 @@ def pettingzoo(
     if "ansi" in known.get("render_modes", ()):
         params.setdefault("render_mode", "ansi")
 
-    def make_env() -> Any:
+    def make_env(**mode: str) -> Any:
         try:
-            return maker(**params)
+            return forgetful(maker(**(params | mode)), traits.forget if spoken else None)
         except ImportError as error:
-            raise GameError(f"pettingzoo/{name} lacks a package: {error}. {_install(name)}") from error
+            raise GameError(f"pettingzoo/{name} lacks a package: {error}. {install(name)}") from error
 
-    traits = _TRAITS.get(_unversioned(name.rpartition(".")[2]), _Traits())
     return wrap(
         make_env,
         f"pettingzoo/{name}",
@@ -123,6 +85,10 @@ def pettingzoo(
         perfect_information=traits.board_game,
         stochastic=traits.stochastic,
         bounds=(-1.0, 1.0) if traits.board_game else (-math.inf, math.inf),
+        draw=lambda: make_env(render_mode=MODE),
+        open_to=traits.open_to if spoken and not narrow else (),
+        action_name=NAMES.get(spoken, number),
+        text=TEXTS.get(spoken),
     )
 
 
@@ -137,13 +103,25 @@ def wrap(
     perfect_information: bool = False,
     stochastic: bool = True,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    draw: Callable[[], Any] | None = None,
+    open_to: tuple[str, ...] = (),
+    scene: Callable[[Any, int], Scene | None] | None = None,
+    action_name: Namer = number,
+    text: Teller | None = None,
 ) -> Lifted:
     """A game from whatever `make_env` makes, an AECEnv or a ParallelEnv; each row of a batch gets one of its own.
 
     A cooperative game is one team; otherwise every seat is its own unless `teams` says more. Teams that differ in size
     have `roles` (their returns are not compared with one another), unless given. `longest` is the environment's
-    `max_cycles` (in agents' steps where turn-based), or 1000, unless given. Raises GameError where agents are not known
-    beforehand, actions are not Discrete or observations have no fixed size.
+    `max_cycles` (in agents' steps where turn-based), or 1000, unless given.
+
+    For people: `draw` makes the same environment so that its `render()` gives pixels (`render_mode="rgb_array"`, which
+    its `metadata` must name). Shown are they to who watches, to every seat where information is perfect, and else to
+    agents whose names begin as one of `open_to`. Who observes a picture sees that. `scene(env, seat)` draws instead,
+    unless it returns None.
+    `action_name(env, agent, action)` and `text(env, agent)` say what numbers mean.
+
+    Raises GameError where agents are not known beforehand, actions are not Discrete or observations have no fixed size.
     """
     env = make_env()
     agents = tuple(getattr(env, "possible_agents", ()))
@@ -157,7 +135,7 @@ def wrap(
         longest = (_max_cycles(env) or 0) * (1 if simultaneous else len(agents)) or LONGEST
     if not teams and payoff == "cooperative":
         teams = (0,) * len(agents)
-    team_of = _by_seat(teams, agents, name)
+    team_of = by_seat(teams, agents, name)
     spec = GameSpec(
         name=name,
         seats=len(agents),
@@ -174,7 +152,19 @@ def wrap(
         bounds=bounds,
     )
     seat_of = {agent: seat for seat, agent in enumerate(agents)}
-    roster = _Roster(spec, agents, seat_of, views, choices, state.encode if state else np.asarray)
+    roster = _Roster(
+        spec,
+        agents,
+        seat_of,
+        views,
+        choices,
+        state.encode if state else np.asarray,
+        draw if paints(env) else None,
+        tuple(perfect_information or str(agent).startswith(open_to) for agent in agents),
+        scene,
+        action_name,
+        text,
+    )
     single = _Rounds if simultaneous else _Turns
     return Lifted(spec, lambda rng: single(make_env(), roster, rng))
 
@@ -189,6 +179,11 @@ class _Roster:
     views: tuple[View, ...]  # [P]
     choices: tuple[tuple[int, int], ...]  # [P] how many actions, and the number of the first
     encode_state: Callable[[Any], NDArray[np.float32]]
+    draw: Callable[[], Any] | None  # as in `wrap`, and the four that follow
+    open_to: tuple[bool, ...]  # [P]
+    scene: Callable[[Any, int], Scene | None] | None
+    action_name: Namer
+    text: Teller | None
 
     def rewards(self, earned: Mapping[Any, float]) -> list[float]:
         return [float(earned.get(agent, 0.0)) for agent in self.agents]
@@ -220,11 +215,12 @@ class _Turns:
     """One AEC environment, reset with a new seed for each game."""
 
     def __init__(self, env: Any, roster: _Roster, rng: np.random.Generator) -> None:
-        self.env, self.roster = env, roster
+        self.env, self.roster, self.reel = env, roster, Reel(roster.draw)
         self.restart(rng)
 
     def restart(self, rng: np.random.Generator) -> None:
-        self.env.reset(seed=draw_seed(rng))
+        self.reel.begin(draw_seed(rng))
+        self.env.reset(seed=self.reel.seed)
         self.seen = _Seen(self.roster)
         self.fresh: set[int] = set()  # seats whose sight of the present position has been noted
         self.gone: set[Any] = set()  # agents that ended or were cut
@@ -240,7 +236,7 @@ class _Turns:
         out[...] = self.seen.observation[seat]
 
     def step(self, actions: Sequence[int], rng: np.random.Generator) -> Sequence[float]:
-        self.env.step(self.roster.choices[self.seats[0]][1] + actions[0])
+        self._play(self.roster.choices[self.seats[0]][1] + actions[0])
         self.fresh.clear()
         # Before the dead are removed, and what they earned by dying with them.
         rewards = self.roster.rewards(self.env.rewards)
@@ -253,6 +249,18 @@ class _Turns:
     def text(self, seat: int) -> str:
         self._look(seat)
         return _text(self.env, self.seen, seat)
+
+    def action_name(self, seat: int, action: int) -> str:
+        return self.roster.action_name(self.env, self.roster.agents[seat], action)
+
+    def scene(self, seat: int) -> Scene | None:
+        if seat != EVERYTHING:
+            self._look(seat)
+        return _scene(self.env, self.seen, self.reel, seat)
+
+    def _play(self, action: int | None) -> None:
+        self.env.step(action)
+        self.reel.steps.append(action)
 
     def _settle(self) -> None:
         """Play the steps of the dead, up to the next agent that lives."""
@@ -269,7 +277,7 @@ class _Turns:
                 self.seats: tuple[int, ...] = (self.roster.seat_of[env.agent_selection],)
                 return
             living = len(env.agents)
-            env.step(None)
+            self._play(None)
             if len(env.agents) == living:
                 raise GameError(f"{env.agent_selection} is dead, but its step with None did not remove it.")
         self.seats, self.over, self.truncated = (), not cut, cut
@@ -285,13 +293,14 @@ class _Rounds:
     """One parallel environment, reset with a new seed for each game."""
 
     def __init__(self, env: Any, roster: _Roster, rng: np.random.Generator) -> None:
-        self.env, self.roster = env, roster
+        self.env, self.roster, self.reel = env, roster, Reel(roster.draw)
         self.restart(rng)
 
     def restart(self, rng: np.random.Generator) -> None:
         self.seen = _Seen(self.roster)
         self.over = self.truncated = False
-        self._note(*self.env.reset(seed=draw_seed(rng)))
+        self.reel.begin(draw_seed(rng))
+        self._note(*self.env.reset(seed=self.reel.seed))
         self.seats = tuple(self.roster.seat_of[agent] for agent in self.env.agents)
 
     def legal(self, seat: int) -> Sequence[int]:
@@ -307,6 +316,7 @@ class _Rounds:
             for agent, seat, action in zip(acted, self.seats, actions, strict=True)
         }
         observations, rewards, ended, stopped, extras = self.env.step(chosen)
+        self.reel.steps.append(chosen)
         self._note(observations, extras)
         gone = {agent for agent in roster.agents if ended.get(agent) or stopped.get(agent)}
         self.seats = tuple(sorted(roster.seat_of[agent] for agent in self.env.agents if agent not in gone))
@@ -321,18 +331,44 @@ class _Rounds:
     def text(self, seat: int) -> str:
         return _text(self.env, self.seen, seat)
 
+    def action_name(self, seat: int, action: int) -> str:
+        return self.roster.action_name(self.env, self.roster.agents[seat], action)
+
+    def scene(self, seat: int) -> Scene | None:
+        return _scene(self.env, self.seen, self.reel, seat)
+
     def _note(self, observations: Mapping[Any, Any], extras: Mapping[Any, Any]) -> None:
         for agent, value in observations.items():
             self.seen.note(self.roster.seat_of[agent], value, extras.get(agent))
 
 
 def _text(env: Any, seen: _Seen, seat: int) -> str:
-    """The environment's own drawing, where it hides nothing from anyone; else what the seat sees."""
-    spec = seen.roster.spec
+    """The environment's own drawing, where it hides nothing from anyone; else words for what the seat sees."""
+    roster = seen.roster
+    spec, agent = roster.spec, roster.agents[seat]
     if spec.perfect_information and getattr(env, "render_mode", None) == "ansi":
         return str(env.render())
-    numbers = np.array2string(seen.observation[seat], precision=3, threshold=200)
-    return f"{spec.name}, as {seen.roster.agents[seat]} sees it:\n{numbers}"
+    if roster.text is None:
+        told = np.array2string(seen.observation[seat], precision=3, threshold=200)
+    else:
+        told = roster.text(env, agent)
+        if spec.perfect_information:
+            return told
+    return f"{spec.name}, as {agent} sees it:\n{told}"
+
+
+def _scene(env: Any, seen: _Seen, reel: Reel, seat: int) -> Scene | None:
+    """The game's own drawing, what the seat observes if that is a picture, or all there is where it may be seen."""
+    roster = seen.roster
+    if roster.scene is not None and (drawn := roster.scene(env, seat)) is not None:
+        return drawn
+    if seat != EVERYTHING:
+        value = seen.latest[seat][0]
+        if getattr(value, "dtype", None) == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
+            return as_scene(value)
+        if not roster.open_to[seat]:
+            return None
+    return reel.scene()
 
 
 def _state_view(env: Any, name: str) -> View | None:
@@ -358,64 +394,3 @@ def _max_cycles(env: Any) -> int | None:
 def _common(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The one shape of all seats, or room for the largest."""
     return shapes[0] if len(set(shapes)) == 1 else (max(math.prod(shape) for shape in shapes),)
-
-
-def _by_seat(teams: Teams, agents: Sequence[Any], name: str) -> tuple[int, ...]:
-    if not isinstance(teams, Mapping):
-        return tuple(teams)
-    found = [next((teams[start] for start in teams if str(agent).startswith(start)), None) for agent in agents]
-    if None in found:
-        missing, known = agents[found.index(None)], ", ".join(teams)
-        raise GameError(f"{name}: no team is given for {missing}; the names of agents begin with one of: {known}.")
-    return tuple(team for team in found if team is not None)
-
-
-def _find(name: str) -> ModuleType:
-    """The module of an environment, or a GameError that says what to do."""
-    family, _, member = name.rpartition(".")
-    package = _PACKAGES.get(family, family)
-    if not _installed(package):
-        if family in _PACKAGES or family == "mpe2":
-            raise GameError(f"pettingzoo/{name} lives in {package}, which is not installed. {_install(name)}")
-        known = [each for family in (*_PACKAGES, "mpe2") for each in _environments(family)]
-        reads = "names read family.module or package.module"
-        raise GameError(f"There is no PettingZoo environment {name!r}: {reads}.{did_you_mean(name, known)}")
-    path = f"{package}.{member}"
-    try:
-        module = import_module(path)
-    except ImportError as error:
-        if not (isinstance(error, ModuleNotFoundError) and error.name == path):
-            raise GameError(f"pettingzoo/{name} lacks a package: {error}. {_install(name)}") from error
-        module = None
-    if module is None or not any(hasattr(module, api) for api in ("env", "raw_env", "parallel_env")):
-        known = _environments(family)
-        moved = [each for each in known if _unversioned(each) == _unversioned(name)]
-        hint = f" The version installed is {moved[-1]!r}." if moved else did_you_mean(name, known)
-        raise GameError(f"There is no PettingZoo environment {name!r}.{hint}")
-    return module
-
-
-def _installed(package: str) -> bool:
-    try:
-        return bool(package) and find_spec(package) is not None
-    except (ImportError, ValueError):  # a parent is missing, or no name for a package
-        return False
-
-
-def _environments(family: str) -> list[str]:
-    """The names of a family's environments, `family.module`, without importing them."""
-    package = _PACKAGES.get(family, family)
-    if not _installed(package):
-        return []
-    modules = pkgutil.iter_modules(import_module(package).__path__)
-    return [f"{family}.{module.name}" for module in modules if re.search(r"_v\d+$", module.name)]
-
-
-def _unversioned(name: str) -> str:
-    return re.sub(r"_v\d+$", "", name)
-
-
-def _install(name: str) -> str:
-    family = name.partition(".")[0]
-    wanted = f"pettingzoo[{family}]" if family in _FAMILIES else family
-    return f"Install it with: pip install '{wanted}'"

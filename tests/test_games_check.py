@@ -19,6 +19,7 @@ from games import Decisions, Game, GameSpec, Keys, Lifted, Outcome, Symmetry, li
 from games import check as kit
 from games.check import Check, Report
 from games.check_play import Broken, Play, choose, compare
+from games.scene import EVERYTHING, Box, Disc, Image, Label, Polygon, Scene, grid, place
 from games.tic_tac_toe import TicTacToe
 
 GAMES = 24
@@ -725,6 +726,88 @@ class TextIsNumber(Bent):
         return 9  # type: ignore[return-value]
 
 
+class Drawn(Deal):
+    """The sound drawing that those below break: a card, and a place to click for each thing to say."""
+
+    def scene(self, seat: int) -> Scene | None:
+        card = "?" if seat == EVERYTHING else str(self.cards[seat])
+        moves = {0: (0,), 1: (1,)} if seat in self.seats else {}
+        picture = Image(0, 0, 1, 1, np.full((2, 2, 3), len(self.said), np.uint8))
+        return Scene(2, 1, (Label(1, 0.5, card), Box(0, 0, 1, 1, "#f0A010"), picture), grid(1, 2, ("no", "yes")), moves)
+
+
+class DrawsWrongly(Drawn):
+    """Its scene with some fields replaced."""
+
+    wrong: dict[str, Any]
+
+    def scene(self, seat: int) -> Scene | None:
+        sound = super().scene(seat)
+        assert sound is not None
+        return replace(sound, **self.wrong)
+
+
+def wrongly(**wrong: Any) -> Callable[[], Lifted]:
+    return lambda: lift(type("DrawsWrongly", (DrawsWrongly,), {"wrong": wrong}))
+
+
+class DrawsNoScene(Drawn):
+    def scene(self, seat: int) -> Any:
+        return "a card"
+
+
+class DrawsEverySeatAsActing(Drawn):
+    def scene(self, seat: int) -> Scene | None:
+        sound = super().scene(seat)
+        assert sound is not None
+        return replace(sound, moves={0: (0,), 1: (1,)})
+
+
+class DrawsTheOthersCard(Drawn):
+    def scene(self, seat: int) -> Scene | None:
+        return super().scene(1 - seat if seat >= 0 else seat)
+
+
+class ShowsAPictureOfAll(Drawn):
+    """Nothing tells but the pixels."""
+
+    def scene(self, seat: int) -> Scene | None:
+        return Scene(1, 1, (Image(0, 0, 1, 1, np.array([[self.cards] * 3], np.uint8).reshape(1, 2, 3)),))
+
+
+class TellsTheOthersCard(Deal):
+    def text(self, seat: int) -> str:
+        return f"They hold {self.cards[1 - seat]}"
+
+
+class DealsWhenDrawn(Drawn):
+    def scene(self, seat: int) -> Scene | None:
+        self.cards[1 - max(seat, 0)] = 2
+        return Scene(1, 1, ())
+
+
+class WearsWhenDrawn(Drawn):
+    """Drawing shows only later."""
+
+    looks = 0
+
+    def scene(self, seat: int) -> Scene | None:
+        self.looks += 1
+        return Scene(1, 1, ())
+
+    def observe(self, seat: int, out: Views) -> None:
+        super().observe(seat, out)
+        out[7] = self.looks > 0 and len(self.said) > 2
+
+
+class DrawsWhatItDrew(Drawn):
+    looks = 0
+
+    def scene(self, seat: int) -> Scene | None:
+        self.looks += 1
+        return Scene(1, 1, (Label(0, 0, str(self.looks)),))
+
+
 class RestartsRowOne(Bent):
     def restart(self, states: Any, rows: NDArray[np.int64], keys: Keys) -> None:
         super().restart(states, rows, keys)
@@ -825,6 +908,23 @@ BROKEN: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: lift(Speechless), "words", "IndexError was raised: list index out of range"),
     (TextIsNumber, "words", "text for seat 0 is a int: game 0"),
     (lambda: lift(Nameless), "words", "The name of action 1 of seat 0 is '': game 0"),
+    (lambda: lift(DrawsNoScene), "scene", rf"A scene is a str, for who watches: game 0 {KEY}, step 0"),
+    (wrongly(width=0), "scene", "A scene is 0 wide and 1 high, for who watches: game 0"),
+    (wrongly(height=np.inf), "scene", "In a Scene, height is inf, for who watches"),
+    (wrongly(shapes=(Polygon(((0, 0), (1, np.nan)), "seat0"),)), "scene", r"In a Polygon, points is .*nan\)\), for"),
+    (wrongly(shapes=(Disc(0, 0, 1, "blu"),)), "scene", "In a Disc, fill is 'blu', which is no colour, for who watches"),
+    (wrongly(shapes=(Image(0, 0, 1, 1, np.zeros((2, 2, 4), np.uint8)),)), "scene", "pixels of an Image are no array"),
+    (wrongly(places=(place("a", 0, np.inf), place("b", 0, 0))), "scene", "In a Place, outline is .*inf"),
+    (wrongly(places=(place("a", 0, 0), place("a", 1, 0))), "scene", "2 places are called 'a', for who watches"),
+    (wrongly(moves={2: (0,)}), "scene", "Action 2 is among the moves of a scene, but it is not legal there, for who"),
+    (lambda: lift(DrawsEverySeatAsActing), "scene", "Action 0 is among the moves .* not legal there, for who watches"),
+    (wrongly(places=(place("a", 0, 0),)), "scene", r"Action 1 is played on places \(1,\); there are 1, for seat 0"),
+    (lambda: lift(DrawsTheOthersCard), "scene", r"Action 0 is among .* not legal there, for seat 1: game 0"),
+    (lambda: lift(ShowsAPictureOfAll), "scene", rf"A scene tells worlds apart that are .*, for seat 0: .*{KEY}"),
+    (lambda: lift(TellsTheOthersCard), "scene", "The text tells worlds apart that are the same to the seat, for"),
+    (lambda: lift(DealsWhenDrawn), "scene", r"Changed by being drawn: observation of seat 0, cell \(\d,\)"),
+    (lambda: lift(WearsWhenDrawn), "scene", r"Unlike a game that was never drawn: .* cell \(7,\), .* at step 3 of"),
+    (lambda: lift(DrawsWhatItDrew), "scene", "A scene is another when it is asked for again, for who watches: game 0"),
     (lambda: mirrored([1, 0, 2, 3, 4, 5, 6, 7, 8]), "symmetries", r"Relabelled by symmetry 0: view of seat 0, cell \("),
     (lambda: lift(Biased), "symmetries", "Relabelled by symmetry 0, other rewards are paid: game 0"),
 ]  # fmt: skip
@@ -850,7 +950,7 @@ def test_no_check_is_without_a_broken_game() -> None:
     assert {name for _, name, _ in BROKEN} == set(kit.NAMES)
 
 
-@pytest.mark.parametrize("board", [Nim, Deal, Duel])
+@pytest.mark.parametrize("board", [Nim, Deal, Duel, Drawn])
 def test_what_was_broken_was_sound(board: Any) -> None:
     report = kit.check(lift(board), games=GAMES)
     assert report.passed, kit.text(report)
@@ -875,6 +975,15 @@ def test_worlds_of_openspiel_are_what_a_seat_cannot_tell_apart(name: str) -> Non
     assert worlds.message.startswith(
         "Not tested that anything is drawn: no other seat" if name == "blackjack" else "A w"
     )
+
+
+def test_what_is_drawn_and_what_is_not_are_told_apart() -> None:
+    for board, message in (
+        (Drawn, "Scenes are sound, and show no seat what it may not see."),
+        (Nim, "Nothing is drawn."),
+    ):
+        (scene,) = (check for check in kit.check(lift(board), games=2).checks if check.name == "scene")
+        assert scene.message == message
 
 
 def test_too_few_worlds_to_judge_are_noted() -> None:
@@ -959,7 +1068,7 @@ def test_one_fault_does_not_hide_another() -> None:
 
 def test_what_cannot_be_judged_is_named() -> None:
     report = kit.check(lift(OwnDice), games=GAMES)
-    skipped = ("chance", "company", "restart", "symmetries", "copies", "put", "resample")
+    skipped = ("chance", "company", "restart", "symmetries", "copies", "put", "resample", "scene")
     assert report.skipped == skipped
     assert f"Not judged, because of what failed: {', '.join(skipped)}." in kit.text(report)
     skipped = kit.check(lift(RaisesInStep), games=GAMES).skipped

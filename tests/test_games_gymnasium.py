@@ -114,6 +114,18 @@ def test_text_is_the_environments_own_where_it_has_one() -> None:
     assert pole.text(pole.start(mix(1, [0])), 0, 0).startswith("gymnasium/CartPole-v1: [")
 
 
+def test_actions_are_called_what_the_environment_says() -> None:
+    class Named(Door):
+        def get_action_meanings(self) -> list[str]:
+            return ["NOOP", "FIRE", "LEFT"]
+
+    for maker, names in ((Named, ["noop", "fire", "left"]), (Door, ["0", "1", "2"])):
+        game = wrap(maker, "door")
+        states = game.start(mix(1, [0]))
+        assert [game.action_name(states, 0, 0, action) for action in range(3)] == names
+        assert game.scene(states, 0, 0) is None  # it cannot draw itself
+
+
 def test_your_own_environment_is_reused_and_replaced_when_it_breaks() -> None:
     Door.made = 0
     game = wrap(Door, "door")

@@ -16,7 +16,10 @@ from arena.match import Table
 from games import NO_ACTION, Game, GameError
 from games.gymnasium import view
 from games.keys import generator, mix
-from games.pettingzoo import _FAMILIES, _TRAITS, _environments, _unversioned, wrap
+from games.pettingzoo import wrap
+from games.pettingzoo_names import FAMILIES, environments, unversioned
+from games.pettingzoo_traits import TRAITS
+from games.scene import EVERYTHING, Image, Scene, scene_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API:DeprecationWarning")
 
@@ -360,10 +363,10 @@ def test_a_missing_package_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatc
     def absent(path: str) -> Any:
         raise ModuleNotFoundError("No module named 'pymunk'", name="pymunk")
 
-    monkeypatch.setattr("games.pettingzoo.import_module", absent)
+    monkeypatch.setattr("games.pettingzoo_names.import_module", absent)
     with pytest.raises(GameError, match=r"lacks a package: No module named 'pymunk'. .* 'pettingzoo\[butterfly\]'"):
         games.make("pettingzoo/butterfly.pistonball_v6")
-    monkeypatch.setattr("games.pettingzoo.find_spec", lambda package: None)
+    monkeypatch.setattr("games.pettingzoo_names.find_spec", lambda package: None)
     with pytest.raises(GameError, match=r"lives in magent2.environments, which is not installed. .* 'magent2'"):
         games.make("pettingzoo/magent2.battle_v4")
 
@@ -375,12 +378,10 @@ def test_the_old_home_of_the_particle_worlds_still_works_with_a_hint() -> None:
 
 
 def test_known_traits_are_of_environments_that_exist() -> None:
-    installed = {
-        _unversioned(each).partition(".")[2] for family in (*_FAMILIES, "mpe2") for each in _environments(family)
-    }
+    installed = {unversioned(each).partition(".")[2] for family in (*FAMILIES, "mpe2") for each in environments(family)}
     magent2 = {"adversarial_pursuit", "battle", "battlefield", "combined_arms", "tiger_deer"}
-    assert set(_TRAITS) - installed == magent2
-    if there := {_unversioned(each).partition(".")[2] for each in _environments("magent2")}:
+    assert set(TRAITS) - installed == magent2
+    if there := {unversioned(each).partition(".")[2] for each in environments("magent2")}:
         assert magent2 < there
 
 
@@ -561,9 +562,43 @@ def test_the_same_key_and_moves_replay_a_game_in_any_row(name: str) -> None:
 
 
 def test_text_is_the_environments_own_where_nothing_is_hidden() -> None:
-    chess, leduc = games.make("pettingzoo/classic.chess_v6"), games.make("pettingzoo/classic.leduc_holdem_v4")
+    chess, tag = games.make("pettingzoo/classic.chess_v6"), games.make("pettingzoo/mpe2.simple_tag_v3")
     assert chess.text(chess.start(KEY), 0, 0).startswith("r n b q k b n r\np p p p")
-    assert leduc.text(leduc.start(KEY), 0, 1).startswith("pettingzoo/classic.leduc_holdem_v4, as player_1 sees it:\n[")
+    assert tag.text(tag.start(KEY), 0, 3).startswith("pettingzoo/mpe2.simple_tag_v3, as agent_0 sees it:\n[")
+
+
+def test_people_are_shown_what_the_maker_of_a_game_says() -> None:
+    """Words for actions and positions, a scene that is drawn instead of a picture, and who may see a picture."""
+    board = Scene(1, 1, ())
+
+    class Painted(Tale):
+        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+        def render(self) -> Any:
+            return np.full((2, 2, 3), self.at, np.uint8)
+
+    game = wrap(
+        lambda: Painted(DEATHS),
+        "tale",
+        draw=lambda: Painted(DEATHS),
+        open_to=("b",),
+        scene=lambda env, seat: board if seat == 0 else None,
+        action_name=lambda env, agent, action: f"{agent} {env.at} {action}",
+        text=lambda env, agent: f"{agent} at {env.at}",
+    )
+    states = game.start(KEY)
+    for _ in range(4):  # by then one has left, and one leaves
+        game.decisions(states)
+        game.step(states, np.array([[1]]), KEY)
+    assert game.action_name(states, 0, 1, 2) == "b 4 2"
+    assert game.text(states, 0, 1) == "tale, as b sees it:\nb at 4"
+    assert scene_of(game, states, 0, 0) is board
+    assert scene_of(game, states, 0, 2) is None
+    for seat in (1, EVERYTHING):
+        scene = scene_of(game, states, 0, seat)
+        assert scene is not None
+        assert isinstance(scene.shapes[0], Image)
+        assert scene.shapes[0].pixels.tolist() == np.full((2, 2, 3), 4).tolist()
 
 
 def test_armies_fight_step_by_step_until_one_is_dead() -> None:
