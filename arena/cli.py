@@ -1,4 +1,4 @@
-"""The command line: `arena launch | ladder | match | play | games | check`.
+"""The command line: `arena launch | ladder | match | play | web | replay | export | games | check`.
 
 What a command needs is imported when it runs, so that `--help` and `arena games` answer at once. Exit codes: 0 fine,
 2 bad input, 1 anything else; 130 and 143 after Ctrl-C and SIGTERM.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -23,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Port = Annotated[int, typer.Option(help="0 takes any that is free.")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as in runs/connect_four.")]
 
 
@@ -58,8 +60,8 @@ def ladder(run: RunFolder, as_json: Json = False) -> None:
     from arena.standings import standings, write_pictures
 
     with look(run) as looked:
-        standing = standings(looked)
-        pictures = write_pictures(looked, standing)
+        standing = standings(looked, people=True)
+        pictures = write_pictures(looked, standing, people=True)
     if as_json:
         print(json.dumps(ladder_.to_dict(standing)))
     elif not standing.rows:
@@ -114,37 +116,98 @@ def play(
     game: Annotated[str | None, typer.Argument(help="What to play; a run's player knows it.")] = None,
     against: Annotated[str, typer.Option(help="Who holds the other seats.")] = "random",
     seat: Annotated[int, typer.Option(help="Your seat, from 0; -1 to watch.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same luck.")] = 1,
+    name: Annotated[str, typer.Option(help="Your name on the ladder; without one, games are kept but not rated.")] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same luck.")] = None,
     simulations: Annotated[
         int | None, typer.Option(min=1, help="Of its search, a move and a hint; overrules ?simulations= of the player.")
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="Of its play, 0 its best; overrules ?temperature= of the player.")
     ] = None,
+    web: Annotated[bool, typer.Option("--web", help="Play in a web page.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Ask line by line, as in a pipe.")] = False,
+    port: Port = 8080,
+    browser: Browser = True,
 ) -> None:
-    """Play against a player in this terminal; `hint` says what it would do and why."""
-    from arena.play import play as play_game
-    from arena.players import game_of, load, with_settings
+    """Play against a player, in this terminal or in a web page; it can say what it would do and why."""
+    from arena.lobby import Lobby
+    from arena.players import game_of, with_settings
     from arena.process import settle
-    from arena.sitting import Occupant, Sitting
-    from games.keys import mix
+    from arena.seating import Invitation, play_here, runs_of
 
     settle()
     given = {"simulations": simulations, "temperature": temperature}
-    against = with_settings(against, {name: value for name, value in given.items() if value is not None})
+    against = with_settings(against, {what: value for what, value in given.items() if value is not None})
     game = game or game_of(against)
-    loaded = load(against, game)
-    seats = loaded.game.spec.seats
-    if not -1 <= seat < seats:
-        raise UserError(f"{loaded.game.spec.name} has seats 0 to {seats - 1}; --seat {seat} is none of them.")
-    occupants = [Occupant("you") if s == seat else Occupant(against, loaded.policy) for s in range(seats)]
-    played = play_game(
-        Sitting(loaded.game, occupants, int(mix(seed, 0))),
-        console=Console(),
-        ask=input,
-        deeper=lambda simulations: load(with_settings(against, {"simulations": simulations}), game).policy,
-    )
-    raise typer.Exit(1 if played.failure else 0)
+    if game is None:
+        raise UserError(f"{against} plays any game: say which, as in `arena play connect_four --against {against}`.")
+    invitation = Invitation(against=against, seat=seat, person=name, seed=seed)
+    lobby = Lobby(game, runs_of(against))
+    if web:
+        from arena.web import serve
+        from arena.web_pages import game_pages
+
+        raise typer.Exit(serve(game_pages(lobby, invitation), port=port, browser=browser, console=Console()))
+    raise typer.Exit(play_here(lobby, invitation, Console(), plain))
+
+
+@app.command()
+def web(
+    run: RunFolder,
+    port: Port = 8080,
+    browser: Browser = True,
+    host: Annotated[str, typer.Option(help="The address to listen on; others than this machine can then come in.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Look at a run in a web page, also while it goes on: ladder, curves, games; and play against its players."""
+    from arena.process import settle
+    from arena.web import serve
+    from arena.web_pages import run_pages
+
+    settle()
+    raise typer.Exit(serve(run_pages(run), host=host, port=port, browser=browser, console=Console()))
+
+
+@app.command()
+def replay(
+    run: RunFolder,
+    a: Annotated[str | None, typer.Argument(help="A player, to choose among its games.")] = None,
+    b: Annotated[str | None, typer.Argument(help="Whom it met.")] = None,
+    which: Annotated[str | None, typer.Option("--game", help="One game, MATCH.GAME as the list has it.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="How many games to list.")] = 20,
+    by: Annotated[str | None, typer.Option(help="A player who is asked what it thinks of each position.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Print the game, as in a pipe.")] = False,
+) -> None:
+    """List the stored games of a run, or step through one of them."""
+    from arena.process import settle
+    from arena.seating import list_games, replay_here
+
+    settle()
+    if which is None:
+        list_games(run, a, b, last, Console())
+    else:
+        replay_here(run, which, by, Console(), plain)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    games: Annotated[bool, typer.Option("--games", help="The stored games; nothing else is exported yet.")] = True,
+    a: Annotated[str | None, typer.Option("--player", help="Only games of this player.")] = None,
+    b: Annotated[str | None, typer.Option("--against", help="Only those against this one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; games.pgn, .sgf or .jsonl in the run's folder.")] = None,
+    form: Annotated[
+        Literal["pgn", "sgf", "jsonl"] | None, typer.Option("--format", help="What the game is known by, unless given.")
+    ] = None,
+) -> None:
+    """Write the stored games of a run to a file: PGN for chess, SGF for go, JSON lines for all."""
+    from arena.export import export as export_games
+
+    written = export_games(run, out, form, a, b)
+    print(f"{written.games} games as {written.format} in {written.path}")
+    for problem in written.problems:
+        print(problem, file=sys.stderr)
 
 
 @app.command()

@@ -21,15 +21,13 @@ from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from arena.blocks import Blocks, Marks, blocks
+from arena.clicks import Way
 from arena.words import numbered
 from games.scene import COLOURS, Place, Scene
 
 NARROWEST = 30  # columns of the panels beside the board
 BARS = "▁▂▃▄▅▆▇█"
 DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
-
-Way = tuple[int, ...]
-"""The places that are clicked for a move, as indices into `Scene.places`."""
 
 
 @dataclass(frozen=True, slots=True)

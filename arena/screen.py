@@ -7,8 +7,7 @@ done next. In a pipe there is the prompt of `arena.play` instead; `arena.blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import ClassVar
 
@@ -19,7 +18,8 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 
 from agents.core import Analysis, Policy
-from arena.panels import Board, Desk, Help, Look, Way, footer
+from arena.clicks import Way, follow, ways_of, why_not
+from arena.panels import Board, Desk, Help, Look, footer
 from arena.showing import Positions, Showing, acting_seats, analyse, position
 from arena.sitting import Sitting
 from arena.words import find_move
@@ -67,32 +67,6 @@ def run_screen(sitting: Sitting, again: Callable[[Sitting], Sitting] | None = No
 def run_replay(stored: Positions, policy: Policy | None = None, note: str = "") -> None:
     """Step through a stored game; `policy` says what it thinks of positions, `note` is shown at first."""
     ReplayApp(stored, policy, note).run()
-
-
-@dataclass(frozen=True, slots=True)
-class Clicked:
-    """What places that were clicked one after another come to."""
-
-    chosen: Way  # the first places of a move, where more are to come
-    actions: tuple[int, ...]  # what may be meant: one to play it, several that only names tell apart
-
-
-def follow(moves: Mapping[int, Way], chosen: Way, place: int) -> Clicked | None:
-    """What a click on `place` means after those on `chosen`; None where no move goes there.
-
-    The last place again takes it back, unless that is a move; a place that goes on to nowhere begins anew.
-    """
-    way = (*chosen, place)
-    exact = tuple(action for action, places in moves.items() if places == way)
-    longer = tuple(action for action, places in moves.items() if len(places) > len(way) and places[: len(way)] == way)
-    if longer:
-        return Clicked(way, (*exact, *longer))
-    if exact:
-        return Clicked((), exact)
-    if chosen and place == chosen[-1]:
-        stays = tuple(action for action, places in moves.items() if places == chosen)
-        return Clicked((), stays)
-    return follow(moves, (), place) if chosen else None
 
 
 class _Shown(Message):
@@ -258,12 +232,9 @@ class PlayApp(App[None]):
             self.desk.say("The game is over." if look.over else "It is not your turn.")
             return
         names = dict(look.moves)
-        clicked = follow(
-            {action: look.scene.moves[action] for action in names if action in look.scene.moves}, self.chosen, place
-        )
+        clicked = follow(ways_of(look.scene, list(names)), self.chosen, place)
         if clicked is None:
-            name = look.scene.places[place].name
-            self.desk.say(f"{name} is not a legal move here." if not self.chosen else f"No move goes to {name}.")
+            self.desk.say(why_not(look.scene, self.chosen, place))
         elif len(clicked.actions) == 1 and not clicked.chosen:
             self._play(clicked.actions[0])
         else:
@@ -310,13 +281,13 @@ class PlayApp(App[None]):
     def _carry_on(self, sentence: str) -> None:
         """Let agents move until a person is asked; then show what there is, and what is thought of it."""
         showing, sitting = self.showing, self.showing.sitting
-        showing.settle()
+        showing.viewer.settle()
         while sitting.people and not (sitting.over or sitting.waiting or self.leaving):
             self._tell(sentence, "thinking …")
             sentence = showing.advance() or sentence
-            showing.settle()
+            showing.viewer.settle()
         self._tell(sentence)
-        if self.analysing and showing.curtain is None and not (sitting.over or self.leaving):
+        if self.analysing and showing.viewer.curtain is None and not (sitting.over or self.leaving):
             sitting.think()
             self._tell(sentence)
 
@@ -331,7 +302,7 @@ class PlayApp(App[None]):
         return self.showing.advance()
 
     def _unveil(self) -> str:
-        self.showing.unveil()
+        self.showing.viewer.unveil()
         return ""
 
     # ---- what comes back from it

@@ -6,15 +6,17 @@ whom the screen goes next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from agents.core import Analysis, Context, Policy
+from arena.clicks import Way
 from arena.match import Table, choice_keys
-from arena.panels import Look, Way, sparkline
+from arena.panels import Look, sparkline
 from arena.sitting import Analyst, Sitting, Step
+from arena.viewer import Viewer
 from arena.words import explain, in_words
 from games import NO_ACTION, GameError
 from games.scene import EVERYTHING, Scene, scene_of
@@ -27,31 +29,10 @@ class Showing:
 
     def __init__(self, sitting: Sitting) -> None:
         self.sitting = sitting
-        self.eyes = EVERYTHING  # the seat whose view is shown
-        self.curtain: int | None = None  # the person who must come to the screen first
-        self.unveiled: int | None = None  # who came last
+        self.viewer = Viewer(sitting)
         self.hinted: tuple[int, int, Analysis | None] | None = None  # steps played then, action, why
-        self.spots: list[Mapping[int, tuple[Spot, ...]]] = [{} for _ in sitting.line]  # per step: seat -> where it was
 
     # ---- what one can do
-
-    def settle(self) -> None:
-        """See whose eyes look at the position that is there now."""
-        sitting, people = self.sitting, self.sitting.people
-        self.curtain = None
-        if len(people) < 2:
-            self.eyes = people[0] if people else EVERYTHING
-            return
-        turn = next(iter(sitting.waiting), None)
-        if turn is not None and self._secret and turn != self.unveiled:
-            self.curtain = turn
-        elif turn is not None or self.eyes not in people:
-            self.eyes = people[0] if turn is None else turn
-
-    def unveil(self) -> None:
-        """The person whom the curtain waits for is there."""
-        self.unveiled, self.curtain = self.curtain, None
-        self.settle()
 
     def choose(self, action: int) -> None:
         """What the person whose turn it is plays. Raises GameError where that is nobody, or they may not."""
@@ -59,12 +40,9 @@ class Showing:
 
     def advance(self) -> str:
         """Play one step; what was played, in words."""
-        game, table = self.sitting.game, self.sitting.table
-        scenes = {seat: scene_of(game, table.states, 0, seat) for seat in self.sitting.acting}
-        step = self.sitting.advance()
+        step = self.viewer.advance()
         if step is None:
             return ""
-        self.spots.append({seat: _spots(scenes[seat], action) for seat, action in step.actions.items()})
         agents = [seat for seat in step.actions if self.sitting.occupants[seat].policy is not None]
         told = [
             f"{self.sitting.names[seat]} plays {step.names[seat]}."
@@ -77,8 +55,7 @@ class Showing:
     def undo(self) -> str:
         if not self.sitting.can_undo:
             return "There is nothing to take back yet."
-        steps = self.sitting.undo()
-        del self.spots[self.sitting.steps :]
+        steps = self.viewer.undo()
         return f"Took back {_steps(steps)}." if steps else "Took back a choice that was not played yet."
 
     def switch(self) -> str:
@@ -87,7 +64,7 @@ class Showing:
             return "The game is over."
         others = self.sitting.occupants
         self.sitting.seat_down([*others[-1:], *others[:-1]])
-        self.unveiled = None
+        self.viewer.unveiled = None
         seats = ", ".join(f"seat {seat} is {name}" for seat, name in enumerate(self.sitting.names))
         return f"Seats changed: {seats}."
 
@@ -105,16 +82,17 @@ class Showing:
         """The position; analysis in lines of `width` characters."""
         sitting = self.sitting
         game, table, names = sitting.game, sitting.table, sitting.names
-        if self.curtain is not None:
-            who = names[self.curtain]
+        eyes, curtain = self.viewer.eyes, self.viewer.curtain
+        if curtain is not None:
+            who = names[curtain]
             return Look(f"{sitting.spec.name}   {who} is next", curtain=f"Pass the screen to {who}, then press Enter.")
-        turn = next((seat for seat in sitting.waiting if seat == self.eyes), None)
-        scene = scene_of(game, table.states, 0, self.eyes)
-        reader = self.eyes if self.eyes >= 0 else next(iter(sitting.acting), 0)
+        turn = next((seat for seat in sitting.waiting if seat == eyes), None)
+        scene = scene_of(game, table.states, 0, eyes)
+        reader = eyes if eyes >= 0 else next(iter(sitting.acting), 0)
         hinted = self.hinted if turn is not None and self.hinted and self.hinted[0] == sitting.steps else None
         thought = sitting.thoughts.get(sitting.steps) if analysis else None
         seat, why = (turn, hinted[2]) if hinted else (None, None)
-        if why is None and thought is not None and self._open(thought.seat):
+        if why is None and thought is not None and self.viewer.open(thought.seat):
             seat, why = thought.seat, thought.analysis
         lines = explain(why, table, seat, names[seat], width) if why is not None and seat is not None else []
         return Look(
@@ -123,10 +101,10 @@ class Showing:
             text=game.text(table.states, 0, reader),
             moves=() if turn is None else tuple(zip(sitting.legal(turn), sitting.move_names(turn), strict=True)),
             history=tuple(self._told(step) for step in sitting.line),
-            last=self._last(),
+            last=tuple(place.mark for place in self.viewer.last),
             hint=() if hinted is None or scene is None else scene.moves.get(hinted[1], ()),
             shares=_shares(
-                why, scene, scene if seat == self.eyes or seat is None else scene_of(game, table.states, 0, seat)
+                why, scene, scene if seat == eyes or seat is None else scene_of(game, table.states, 0, seat)
             ),
             analysis=(*lines, *(self._course(width) if analysis else ())),
             over=sitting.over,
@@ -145,21 +123,11 @@ class Showing:
         cut = [f"The game was cut after {_steps(sitting.steps)}."] if sitting.truncated else []
         return " ".join([*cut, *told])
 
-    @property
-    def _secret(self) -> bool:
-        """Whether people must not see each other's screens."""
-        spec = self.sitting.spec
-        return len(self.sitting.people) > 1 and (spec.simultaneous or not spec.perfect_information)
-
     def _turn(self) -> int:
         waiting = self.sitting.waiting
         if not waiting:
             raise GameError("The game is over." if self.sitting.over else "It is not your turn.")
         return waiting[0]
-
-    def _open(self, seat: int) -> bool:
-        """Whether what is played and thought on `seat` may be seen by who looks now."""
-        return self.sitting.may_tell(seat) or seat == self.eyes
 
     def _title(self, status: str, turn: int | None) -> str:
         sitting = self.sitting
@@ -176,22 +144,17 @@ class Showing:
         return f"{seats}   {state}{score}"
 
     def _told(self, step: Step) -> str:
-        return " / ".join(move if self._open(seat) else "…" for seat, move in step.names.items())
-
-    def _last(self) -> tuple[Spot, ...]:
-        if not self.spots:
-            return ()
-        return tuple(spot for seat, spots in self.spots[-1].items() if self._open(seat) for spot in spots)
+        return " / ".join(self.viewer.told(step).values())
 
     def _course(self, width: int) -> list[str]:
         """The values of the game so far in one line, from one side."""
         sitting, spec = self.sitting, self.sitting.spec
-        side = max(self.eyes, 0)
+        side = max(self.viewer.eyes, 0)
         two = spec.payoff == "zero_sum" and len(set(spec.teams)) == 2
         values = []
         for _, thought in sorted(sitting.thoughts.items()):
             own = spec.teams[thought.seat] == spec.teams[side]
-            if self._open(thought.seat) and (own or two):
+            if self.viewer.open(thought.seat) and (own or two):
                 values.append(thought.expected if own else -thought.expected)
         return course(values, spec.bounds, sitting.names[side], width)
 

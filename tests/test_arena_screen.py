@@ -17,7 +17,7 @@ from agents.core import Analysis, Choice, Context, Option, Policy
 from agents.scripted import Random
 from arena.match import Table
 from arena.panels import Board, Help, sparkline
-from arena.screen import Clicked, PlayApp, ReplayApp, follow
+from arena.screen import PlayApp, ReplayApp
 from arena.sitting import Occupant, Sitting
 from games import Decisions, Keys
 from games.lift import Lifted
@@ -203,19 +203,6 @@ def test_two_clicks_move_a_piece() -> None:
     on_screen(PlayApp(sit("openspiel/chess", Random(), None)), drive)
 
 
-def test_clicks_are_followed_place_by_place() -> None:
-    ways = {7: (1, 2), 8: (1, 3), 9: (1, 3), 5: (4,)}
-    assert follow(ways, (), 1) == Clicked((1,), (7, 8, 9))
-    assert follow(ways, (1,), 2) == Clicked((), (7,))
-    assert follow(ways, (1,), 3) == Clicked((), (8, 9))  # as promotions do
-    assert follow(ways, (1,), 1) == Clicked((), ())
-    assert follow(ways, (1,), 4) == Clicked((), (5,))
-    assert follow(ways, (), 2) is None
-    assert follow(ways, (1,), 9) is None
-    assert follow({1: (6,), 2: (6, 7)}, (), 6) == Clicked((6,), (1, 2))
-    assert follow({1: (6,), 2: (6, 7)}, (6,), 6) == Clicked((), (1,))
-
-
 def test_a_decision_is_taken_back() -> None:
     async def drive(app: PlayApp, pilot: Pilot[None]) -> None:
         await press(app, pilot, "u")
@@ -302,7 +289,7 @@ def test_two_people_pass_the_screen() -> None:
         assert board.words.plain == "Pass the screen to ada, then press Enter."
         assert (app.desk.look.scene, app.desk.look.text, app.desk.look.moves) == (None, "", ())
         await press(app, pilot, "enter")
-        assert app.showing.eyes == 0
+        assert app.showing.viewer.eyes == 0
         assert listed(app)
         await press(app, pilot, "slash", "c", "enter")
         assert moves(app) == ["Call"]
@@ -310,10 +297,10 @@ def test_two_people_pass_the_screen() -> None:
         assert shown(app, "history") == ""
         await pilot.click(Board, offset=(3, 0))
         await rest(app, pilot)
-        assert app.showing.eyes == 1
+        assert app.showing.viewer.eyes == 1
         assert shown(app, "history").strip() == "1 …"
         await press(app, pilot, "u", "enter")
-        assert (app.showing.eyes, moves(app)) == (0, [])
+        assert (app.showing.viewer.eyes, moves(app)) == (0, [])
 
     on_screen(PlayApp(sit("openspiel/leduc_poker", None, None)), drive)
 
