@@ -24,7 +24,7 @@ from arena.match import Table
 from arena.run import look
 from arena.words import in_words
 from games import Game, GameError, GameSpec, make
-from games.names import UserError
+from games.names import UserError, did_you_mean
 from leagues.core import Match, Purpose, Result
 from leagues.ledger import Ledger
 
@@ -177,8 +177,15 @@ class Archive:
         purposes: Collection[Purpose] = KEPT,
         last: int | None = None,
     ) -> list[Stored]:
-        """The stored games of player `a`, or of `a` and `b` together, or all: newest last, only the `last` if given."""
+        """The stored games of player `a`, or of `a` and `b` together, or all: newest last, only the `last` if given.
+
+        Raises ReplayError, with the nearest name, where one of them is unknown here.
+        """
         players = [player for player in (a, b) if player is not None]
+        known = self.players() if players else []
+        for player in players:
+            if player not in known:
+                raise ReplayError(f"Nobody called {player!r} has played in {self.folder}.{did_you_mean(player, known)}")
         found = self._ledger.games(purposes, players, last)
         return [self._stored(match, result, kept) for match, result, kept in found]
 

@@ -156,7 +156,7 @@ def test_play_through_a_pipe(home: Path) -> None:
         text=True,
         check=True,
     )
-    assert "runs/ttt:main@1 plays" in done.stdout
+    assert "main@1 plays" in done.stdout
     assert "would play" in done.stdout
     table = done.stdout.partition("  move  prior\n")[2].splitlines()[:7]
     assert sum(float(line.split()[1].rstrip("%")) for line in table) == pytest.approx(100, abs=0.5)
@@ -238,7 +238,7 @@ def test_play_at_a_temperature(arena: Arena, monkeypatch: pytest.MonkeyPatch) ->
         ("play tic_tac_toe --simulations 50", "random takes no settings, but was given simulations=50. mcts:50 is one"),
         (
             "play --against runs/ttt:main --simulations 50",
-            "runs/ttt:main?simulations=50: ppo has no play setting 'simulations'",
+            "ppo has no play setting 'simulations'. Known: temperature.",
         ),
         ("play tic_tac_toe --simulations 0", "--simulations"),
         ("play --against runs/ttt:main --temperature -1", "--temperature"),

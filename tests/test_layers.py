@@ -16,6 +16,9 @@ BELOW = {
     "leagues": {"games"},
     "arena": {"games", "agents", "leagues"},
 }
+WEB = {f"arena/{name}.py" for name in ("web", *(f"web_{part}" for part in (
+    "board", "charts", "league", "pages", "panels", "play", "replay", "tables", "theme",
+)))}  # fmt: skip
 OWNERS = {
     "pyspiel": {"games/openspiel.py"},
     "open_spiel": {"games/openspiel.py"},
@@ -23,6 +26,11 @@ OWNERS = {
     "gymnasium": {"games/gymnasium.py", "games/gymnasium_teams.py", "games/pettingzoo.py"},
     "wandb": {"arena/tracking.py"},
     "ray": {"arena/cluster.py"},
+    "textual": {"arena/panels.py", "arena/screen.py"},
+    "nicegui": WEB,
+    "fastapi": {"arena/web.py"},
+    "uvicorn": {"arena/web.py"},
+    "chess": {"arena/export.py", "games/boards.py"},
     "numba": {"games/kernels.py"},
 }
 
