@@ -5,13 +5,14 @@ Widgets only: they show a `Look` and say what was clicked. What that means is fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, ScrollableContainer, Vertical
 from textual.message import Message
@@ -20,11 +21,13 @@ from textual.widget import Widget
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from arena.blocks import Blocks, Marks, blocks
+from arena.blocks import Blocks, blocks
+from arena.canvas import Marks
 from arena.clicks import Way
 from arena.words import numbered
 from games.scene import COLOURS, Place, Scene
 
+PACE = 0.7  # seconds between the steps of a game that plays by itself
 NARROWEST = 30  # columns of the panels beside the board
 BARS = "▁▂▃▄▅▆▇█"
 DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
@@ -338,3 +341,33 @@ def _next_place(places: Sequence[Place], at: int, direction: tuple[int, int]) ->
 def _middle(place: Place) -> tuple[float, float]:
     x, y, width, height = place.box
     return x + width / 2, y + height / 2
+
+
+class Shown(Message):
+    """The thread has something to show."""
+
+    def __init__(self, look: Look, sentence: str) -> None:
+        super().__init__()
+        self.look, self.sentence = look, sentence
+
+
+class Done(Message):
+    """The thread is free."""
+
+    def __init__(self, broke: Exception | None = None) -> None:
+        super().__init__()
+        self.broke = broke
+
+
+def in_thread(app: App[None], work: Callable[[], None]) -> None:
+    """Do `work` beside the interface, then post `Done`. Nobody waits for the thread at the end of the program."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # whatever it is ends the program, as it would have done in its own thread
+            app.post_message(Done(error))
+        else:
+            app.post_message(Done())
+
+    Thread(target=run, name="game", daemon=True).start()

@@ -1,32 +1,27 @@
-"""The text interface: a game played, watched or replayed in a terminal, with keyboard and mouse.
+"""The text interface: a game played or watched in a terminal, with keyboard and mouse.
 
-`run_screen` plays a `Sitting`, `run_replay` steps through a stored game. Agents think in a thread, and all else that
-touches the game happens there too, one thing at a time: the interface stays alive, and what is asked for meanwhile is
-done next. In a pipe there is the prompt of `arena.play` instead; `arena.blocks.can_show` tells which.
+`run_screen` plays a `Sitting`; `arena.screen_replay` steps through stored games. Agents think in a thread, and all
+else that touches the game happens there too, one thing at a time: the interface stays alive, and what is asked for
+meanwhile is done next. In a pipe there is the prompt of `arena.play` instead; `arena.blocks.can_show` tells which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import Thread
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import Input, OptionList
 
-from agents.core import Analysis, Policy
 from arena.clicks import Way, follow, ways_of, why_not
-from arena.panels import Board, Desk, Help, Look, footer
-from arena.showing import Positions, Showing, acting_seats, analyse, position
+from arena.panels import PACE, Board, Desk, Done, Help, Look, Shown, footer, in_thread
+from arena.showing import Showing
 from arena.sitting import Sitting
 from arena.words import find_move
 from games import GameError
 from games.names import UserError
-
-PACE = 0.7  # seconds between the steps of a game that plays by itself
 
 HELP = """\
 Play      click a place, or a move in the list
@@ -43,13 +38,6 @@ n  new game
 space, p  one step, or autoplay, where you only watch
 q  quit
 """
-REPLAY_HELP = """\
-left, right  one step back, one step on
-Home, End    the beginning, the end
-p            play by itself
-a            analysis on and off
-q            quit
-"""
 
 
 def run_screen(sitting: Sitting, again: Callable[[Sitting], Sitting] | None = None) -> Sitting:
@@ -62,39 +50,6 @@ def run_screen(sitting: Sitting, again: Callable[[Sitting], Sitting] | None = No
     app = PlayApp(sitting, again)
     app.run()
     return app.showing.sitting
-
-
-def run_replay(stored: Positions, policy: Policy | None = None, note: str = "") -> None:
-    """Step through a stored game; `policy` says what it thinks of positions, `note` is shown at first."""
-    ReplayApp(stored, policy, note).run()
-
-
-class _Shown(Message):
-    def __init__(self, look: Look, sentence: str) -> None:
-        super().__init__()
-        self.look, self.sentence = look, sentence
-
-
-class _Done(Message):
-    """The thread is free."""
-
-    def __init__(self, broke: Exception | None = None) -> None:
-        super().__init__()
-        self.broke = broke
-
-
-def _in_thread(app: App[None], work: Callable[[], None]) -> None:
-    """Do `work` beside the interface, then post `_Done`. Nobody waits for the thread at the end of the program."""
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:  # whatever it is ends the program, as it would have done in its own thread
-            app.post_message(_Done(error))
-        else:
-            app.post_message(_Done())
-
-    Thread(target=run, name="game", daemon=True).start()
 
 
 class PlayApp(App[None]):
@@ -265,7 +220,7 @@ class PlayApp(App[None]):
         else:
             self.busy = True
             self._measure()
-            _in_thread(self, lambda: self._work(task))
+            in_thread(self, lambda: self._work(task))
 
     def _wait(self, call: Callable[[], None]) -> None:
         """Have `call` made when the thread is free, in place of whatever else was to be."""
@@ -294,7 +249,7 @@ class PlayApp(App[None]):
     def _tell(self, sentence: str, status: str = "") -> None:
         look = self.showing.look(self.width, status, analysis=self.analysing)
         told = " ".join(filter(None, (sentence, "" if look.curtain else self.showing.result())))
-        self.post_message(_Shown(look, told))
+        self.post_message(Shown(look, told))
 
     def _step(self) -> str:
         if self.showing.sitting.over:
@@ -307,14 +262,14 @@ class PlayApp(App[None]):
 
     # ---- what comes back from it
 
-    def on__shown(self, event: _Shown) -> None:
+    def on_shown(self, event: Shown) -> None:
         before = self.desk.look
         if (event.look.moves, event.look.history) != (before.moves, before.history):
             self.chosen = ()
         self.desk.show(event.look, self.chosen)
         self.desk.say(event.sentence)
 
-    def on__done(self, event: _Done) -> None:
+    def on_done(self, event: Done) -> None:
         self.busy = False
         if event.broke is not None:
             raise event.broke
@@ -332,106 +287,6 @@ class PlayApp(App[None]):
 
     def _measure(self) -> None:
         self.width = self.desk.side
-
-
-class ReplayApp(App[None]):
-    """A stored game on the screen."""
-
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "go(-1)", "Back", priority=True),
-        Binding("right", "go(1)", "On", priority=True),
-        Binding("home", "go(-100000)", "Start", priority=True),
-        Binding("end", "go(100000)", "End", priority=True),
-        Binding("p", "autoplay", "Autoplay"),
-        Binding("a", "analysis", "Analysis"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit"),
-    ]
-
-    def __init__(self, stored: Positions, policy: Policy | None = None, note: str = "", pace: float = PACE) -> None:
-        super().__init__()
-        self.stored, self.policy, self.note, self.pace = stored, policy, note, pace
-        self.steps = len(stored.moves_in_words())
-        self.step = 0  # where one wants to be; the thread follows
-        self.analysing = policy is not None
-        self.thoughts: dict[int, tuple[int, Analysis] | None] = {}  # by step: who decides there, and what is thought
-        self.autoplay = self.busy = False
-        self.asked = (0, False)  # what the thread was asked for last: step, with analysis
-        self.desk = Desk()
-        self.width = 40
-
-    def compose(self) -> ComposeResult:
-        yield self.desk
-        yield footer()
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._go)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.policy is not None if action == "analysis" else True
-
-    def action_go(self, steps: int) -> None:
-        self.autoplay = False
-        self.step = min(max(self.step + steps, 0), self.steps)
-        self._go()
-
-    def action_analysis(self) -> None:
-        self.analysing = not self.analysing
-        self._go()
-
-    def action_autoplay(self) -> None:
-        self.autoplay = not self.autoplay
-        self._next_step()
-
-    def action_help(self) -> None:
-        self.push_screen(Help(REPLAY_HELP))
-
-    def _go(self) -> None:
-        if not self.busy:
-            self.busy = True
-            self.width = self.desk.side
-            self.asked = (self.step, self.analysing)
-            _in_thread(self, lambda: self._look(*self.asked))
-
-    def _look(self, step: int, analysing: bool) -> None:
-        self.post_message(_Shown(self._position(step, analysing), self.note))
-        if analysing and step not in self.thoughts and self.policy is not None:
-            table = self.stored.table(step)
-            analysis = analyse(table, self.policy)
-            self.thoughts[step] = None if analysis is None else (acting_seats(table)[0], analysis)
-            self.post_message(_Shown(self._position(step, analysing), self.note))
-
-    def _position(self, step: int, analysing: bool) -> Look:
-        told = self.thoughts.get(step) if analysing else None
-        values = self._values(step) if analysing else []
-        return position(self.stored, step, None if told is None else told[1], values, self.width)
-
-    def _values(self, step: int) -> Sequence[float]:
-        """Seat 0's, of the positions up to `step` that were looked at."""
-        teams = self.stored.table(0).game.spec.teams
-        told = [self.thoughts.get(number) for number in range(step + 1)]
-        return [each[1].value * (1 if teams[each[0]] == teams[0] else -1) for each in told if each is not None]
-
-    def on__shown(self, event: _Shown) -> None:
-        self.desk.show(event.look)
-        self.desk.say(event.sentence)
-
-    def on__done(self, event: _Done) -> None:
-        self.busy = False
-        if event.broke is not None:
-            raise event.broke
-        if self.asked != (self.step, self.analysing):
-            self._go()
-        elif self.autoplay:
-            self.set_timer(self.pace, self._next_step)
-
-    def _next_step(self) -> None:
-        if self.autoplay and self.step < self.steps:
-            self.step += 1
-            self._go()
-        else:
-            self.autoplay = False
 
 
 def _nothing() -> str:

@@ -135,7 +135,7 @@ def replay_here(folder: Path, which: str, by: str | None, console: Console, plai
     if plain or not can_show(console, sys.stdin):
         print_game(played, console)
         return
-    from arena.screen import run_replay
+    from arena.screen_replay import run_replay
 
     run_replay(played, policy, played.problem or "")
 

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from agents.core import Analysis, Context, Policy
+from agents.core import Analysis
 from arena.clicks import Way
-from arena.match import Table, choice_keys
+from arena.match import Table
 from arena.panels import Look, sparkline
-from arena.sitting import Analyst, Sitting, Step
+from arena.sitting import Sitting, Step
 from arena.viewer import Viewer
 from arena.words import explain, in_words
 from games import NO_ACTION, GameError
@@ -196,20 +196,6 @@ def position(stored: Positions, step: int, analysis: Analysis | None, values: Se
         shares=_shares(analysis, scene, own),
         analysis=(*lines, *course(values, spec.bounds, names[0], width)),
     )
-
-
-def analyse(table: Table, policy: Policy) -> Analysis | None:
-    """What `policy` thinks of the decision that is due in the first game; None where it cannot say.
-
-    One with memory cannot: it would have had to follow the game.
-    """
-    acting = acting_seats(table)
-    if not acting or policy.memory is not None or not isinstance(policy, Analyst):
-        return None
-    row = np.zeros(1, np.int64)
-    decision = table.pending().take(row, row + (acting[0] if table.game.spec.simultaneous else 0))
-    context = Context(table.game, table.states, row, None, table.history, {})
-    return policy.analyse(decision, context, choice_keys(table.keys, table.steps, decision.seat))
 
 
 def acting_seats(table: Table) -> list[int]:

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from arena.blocks import TINTS, Blocks, Marks, blocks, can_show
+from arena.blocks import Blocks, blocks, can_show
+from arena.canvas import TINTS, Marks
 from games.boards import connect_four_scene
 from games.scene import COLOURS, Box, Disc, Drawing, Image, Label, Line, Place, Scene, grid, hexagon
 

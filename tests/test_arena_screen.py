@@ -17,7 +17,8 @@ from agents.core import Analysis, Choice, Context, Option, Policy
 from agents.scripted import Random
 from arena.match import Table
 from arena.panels import Board, Help, sparkline
-from arena.screen import PlayApp, ReplayApp
+from arena.screen import PlayApp
+from arena.screen_replay import ReplayApp
 from arena.sitting import Occupant, Sitting
 from games import Decisions, Keys
 from games.lift import Lifted

@@ -26,7 +26,7 @@ OWNERS = {
     "gymnasium": {"games/gymnasium.py", "games/gymnasium_teams.py", "games/pettingzoo.py"},
     "wandb": {"arena/tracking.py"},
     "ray": {"arena/cluster.py"},
-    "textual": {"arena/panels.py", "arena/screen.py"},
+    "textual": {"arena/panels.py", "arena/screen.py", "arena/screen_replay.py"},
     "nicegui": WEB,
     "fastapi": {"arena/web.py"},
     "uvicorn": {"arena/web.py"},
