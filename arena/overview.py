@@ -11,10 +11,8 @@ byte of their file. It writes nothing, and knows nothing of pages or pictures.
 from __future__ import annotations
 
 import fcntl
-import json
-from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,37 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config import RunConfig
+from arena.curves import Metrics, Series
 from arena.elo import Floats
-from arena.ladder import Ladder, Row, TeamRow, ladder, with_thinking
+from arena.ladder import Ladder, Row, TeamRow, with_thinking
 from arena.report import Counters
 from arena.run import RunError, make_game, read_config
+from arena.standings import best_of, by_side, purposes, ranked
 from games.core import GameSpec
 from leagues.core import Match, Player, Purpose, Result
 from leagues.gate import Gate
 from leagues.ledger import Ledger
 from leagues.payoff import Comparisons, Payoff
 
-RATED: tuple[Purpose, ...] = ("rate", "human")
-"""The games that the ladder is made of: that of `arena.standings`, people included."""
-SHOWN = 500
-"""Points of a series at most."""
-
-_READ: tuple[Purpose, ...] = (*RATED, "gate", "casual")  # those that are rated, judged or kept to be replayed
-_TAIL = 256  # bytes before the place read to, by which a file that was cut and written anew is told
-_BINS = 120  # of the throughput at most
-_ROLLOUT = "time/rollout/"
-_NO_SECONDS = ("decisions_per_second", "network_batch", "network_share")  # what is told there besides
-_WIDTHS = (5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600, 43200, 86400)  # of a bin, seconds
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """A number over time, at most `SHOWN` points of it, the extremes among them."""
-
-    x: Floats  # [n] decisions of its learner, or seconds of training
-    y: Floats  # [n] finite
-    points: int  # told so far, of which these were kept
-    odd: int = 0  # values that were no finite numbers, left out
+_RATED = purposes(people=True)
+_READ: tuple[Purpose, ...] = (*_RATED, "gate", "casual")  # those that are rated, judged or kept to be replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +129,7 @@ class Watcher:
         self._state: tuple[Any, ...] | None = None  # what the last overview was made of
         self._config: _Config | None = None
         self._games: _Games | None = None
-        self._metrics = _Metrics(folder / "metrics" / "metrics.jsonl", ())
+        self._metrics = Metrics(folder / "metrics" / "metrics.jsonl", ())
 
     def refresh(self) -> Overview | None:
         """The run as it is now; None where nothing is new since the last call.
@@ -199,7 +180,7 @@ class Watcher:
             spec = make_game(config.game, str(path)).spec
             self._config = _Config(config, spec, _facts(config, self.folder), stamp)
             self._games, self._state = None, None
-            self._metrics = _Metrics(self._metrics.path, tuple(config.league.learners))
+            self._metrics = Metrics(self._metrics.path, tuple(config.league.learners))
         return self._config
 
 
@@ -250,8 +231,7 @@ class _Games:
         self.file, self.spec = file, spec
         self.upto = 0  # sequence number read to
         self.stored: dict[tuple[str, ...], int] = {}  # those who met last come last
-        self._by_side = spec.roles and spec.competitive
-        self._comparisons = Comparisons(spec.teams, self._by_side)
+        self._comparisons = Comparisons(spec.teams, by_side(spec))
         self._rows: list[TeamRow] = []
         self._known: dict[TeamRow, TeamRow] = {}  # so that equal rows are one in memory
         self._payoff = Payoff(spec.teams, decay=1.0, roles=spec.roles)
@@ -269,7 +249,7 @@ class _Games:
         self.kinds = {player.id: player.kind for player in ledger.players(upto, visitors=True).values()}
         gated: list[tuple[Match, Result]] = []
         for _, match, result in ledger.results(_READ, after=self.upto, upto=upto):
-            if match.purpose in RATED:
+            if match.purpose in _RATED:
                 self._rate(match, result)
             elif match.purpose == "gate":
                 gated.append((match, result))
@@ -298,21 +278,11 @@ class _Games:
     def standing(self, ledger: Ledger, config: RunConfig) -> tuple[Ladder, Payoffs]:
         """The ladder, as `arena.standings.standings` makes it with people, and the payoffs in its order."""
         if self._made is None:
-            spec, anchor = self.spec, config.rating.anchor
-            present = list(dict.fromkeys(name for names, _ in self._rows for name in names))
-            ranked = ladder(
-                present,
-                self._rows,
-                anchor if anchor in present else None,
-                spec.competitive,
-                by_side=self._by_side,
-                seats=1 if len(set(spec.teams)) > 1 else spec.seats,
-            )
-            self._made = ranked, self._payoffs([row.id for row in ranked.rows])
-        ranked, payoffs = self._made
-        gate = self._gate
-        best = gate.best if gate is not None and (config.best.enabled or gate.verdicts) else None
-        return replace(with_thinking(ranked, ledger.thinking()), best=best), payoffs
+            standing = ranked(self._rows, self.spec, config.rating.anchor)
+            self._made = standing, self._payoffs([row.id for row in standing.rows])
+        standing, payoffs = self._made
+        best = best_of(self._gate, config.best) if self._gate is not None else None
+        return replace(with_thinking(standing, ledger.thinking()), best=best), payoffs
 
     def _payoffs(self, names: Sequence[str]) -> Payoffs:
         scores, games = self._payoff.matrix(names)
@@ -337,153 +307,3 @@ class _Games:
             row, best = rows.get(player.id), player.id == standing.best
             found.append(Snapshot(player.id, player.parent, player.kind, player.step, row, best, said))
         return tuple(found)
-
-
-class _Metrics:
-    """What the metrics file told so far."""
-
-    def __init__(self, path: Path, learners: tuple[str, ...]) -> None:
-        self.path, self.learners = path, learners
-        self.generation = 0  # how often the file was found to be another one
-        self._forget()
-
-    def _forget(self) -> None:
-        self.offset, self._tail = 0, b""  # bytes read, and the last of them
-        self.stopped_by = ""
-        self._last: dict[str, float] = {}  # of the loop's own figures, the newest
-        self._told: dict[str, _Told] = {}  # by the metric's whole name
-        self._time = _Told()  # decisions of all learners over seconds of training
-
-    def read(self) -> None:
-        """Take in whole lines that are new; all of them again where the file was cut, as a resumed run does.
-
-        Raises RunError where a line is not JSON.
-        """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset - len(self._tail))
-                if file.read(len(self._tail)) != self._tail:
-                    self._forget()
-                    self.generation += 1
-                file.seek(self.offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # it is still being written
-                    self._take(json.loads(line))
-                    self.offset += len(line)
-                    self._tail = line[-_TAIL:]
-        except FileNotFoundError:
-            return
-        except ValueError:
-            self._forget()
-            raise RunError(f"{self.path} holds a line that is not JSON: it was damaged, or cut while read.") from None
-
-    def _take(self, line: dict[str, Any]) -> None:
-        if "summary" in line:
-            self.stopped_by = str(line["summary"].get("stopped_by", ""))
-        if "time/elapsed" not in line:
-            return  # the ladder, pictures, a moved best: said by the ledger too
-        self.stopped_by = ""
-        step, elapsed = float(line["step"]), float(line["time/elapsed"])
-        self._time.add(elapsed, step)
-        self._last = {"step": step, "elapsed": elapsed}
-        for name, value in line.items():
-            owner, _, what = name.partition("/")
-            if owner in self.learners:
-                self._of(name).add(float(line.get(f"{owner}/decisions", step)), float(value))
-            elif owner == "run":
-                self._last[what] = float(value)
-            elif name.startswith(_ROLLOUT) and name.removeprefix(_ROLLOUT) not in _NO_SECONDS:
-                self._of(name).add(elapsed, float(value))
-
-    def _of(self, name: str) -> _Told:
-        found = self._told.get(name)
-        if found is None:
-            found = self._told[name] = _Told()
-        return found
-
-    def counters(self) -> Counters:
-        of = self._last
-        counts = (int(of.get(name, 0)) for name in ("step", "updates", "games", "void_games", "lost_orders"))
-        return Counters(of.get("elapsed", 0.0), *counts)
-
-    def of_learners(self) -> dict[str, dict[str, Series]]:
-        """All metrics of each learner but its scores."""
-        return {learner: self._below(f"{learner}/", but=("score/", "decisions")) for learner in self.learners}
-
-    def scores(self) -> dict[str, dict[str, Series]]:
-        return {learner: self._below(f"{learner}/score/") for learner in self.learners}
-
-    def _below(self, prefix: str, but: tuple[str, ...] = ()) -> dict[str, Series]:
-        names = {name: name.removeprefix(prefix) for name in self._told if name.startswith(prefix)}
-        return {short: self._told[name].series() for name, short in names.items() if not short.startswith(but or "\0")}
-
-    def rate(self) -> Series:
-        """Decisions a second, as means over the bins of `_edges`."""
-        elapsed, steps = (np.concatenate([[0.0], column]) for column in self._time.columns())
-        edges = self._edges(elapsed)
-        rates = np.diff(np.interp(edges, elapsed, steps)) / np.diff(edges)
-        return Series(edges[1:], rates, len(rates))
-
-    def rollout(self) -> dict[str, Series]:
-        """Seconds of a training order, as means over the same bins."""
-        names = [name for name in self._told if name.startswith(_ROLLOUT)]
-        return {name.removeprefix(_ROLLOUT): self._means(self._told[name]) for name in names}
-
-    def _means(self, told: _Told) -> Series:
-        x, y = told.columns()
-        edges = self._edges(np.concatenate([[0.0], self._time.columns()[0]]))
-        count, sums = np.histogram(x, edges)[0], np.histogram(x, edges, weights=y)[0]
-        return Series(edges[1:][count > 0], sums[count > 0] / count[count > 0], len(y))
-
-    @staticmethod
-    def _edges(elapsed: Floats) -> Floats:
-        """Of bins of seconds from 0 on, alike and long enough to hold some of the updates at `elapsed` [n]."""
-        if len(elapsed) < 3:
-            return elapsed[:1]
-        least = max(elapsed[-1] / _BINS, 3 * float(np.median(np.diff(elapsed))))
-        width = next((width for width in _WIDTHS if width >= least), _WIDTHS[-1])
-        edges = np.arange(0.0, elapsed[-1] + 1e-9, width)
-        if elapsed[-1] - edges[-1] > width / 2:  # the last bin is not full yet
-            edges = np.append(edges, elapsed[-1])
-        return edges
-
-
-@dataclass(slots=True)
-class _Told:
-    """Points of one metric as they came; NumPy sees the arrays' memory as it is."""
-
-    x: array[float] = field(default_factory=lambda: array("d"))
-    y: array[float] = field(default_factory=lambda: array("d"))
-    _made: Series | None = None  # until the next point
-
-    def add(self, x: float, y: float) -> None:
-        self.x.append(x)
-        self.y.append(y)
-        self._made = None
-
-    def columns(self) -> tuple[Floats, Floats]:
-        return np.array(self.x), np.array(self.y)
-
-    def series(self) -> Series:
-        if self._made is None:
-            x, y = self.columns()
-            good = np.isfinite(x) & np.isfinite(y)
-            self._made = Series(*thinned(x[good], y[good]), len(y), int(len(y) - good.sum()))
-        return self._made
-
-
-def thinned(x: Floats, y: Floats, most: int = SHOWN) -> tuple[Floats, Floats]:
-    """At most `most` of the points [n]: the first, the last, and of stretches alike in number the lowest and highest.
-
-    So a spike is seen, however long the run.
-    """
-    n = len(y)
-    if n <= most:
-        return x, y
-    size = -(-n // ((most - 2) // 2))
-    stretches = np.pad(y, (0, -n % size), mode="edge").reshape(-1, size)
-    starts = np.arange(len(stretches)) * size
-    ends = np.concatenate([[0, n - 1], starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1)])
-    kept = np.unique(np.minimum(ends, n - 1))
-    return x[kept], y[kept]

@@ -11,6 +11,7 @@ ladder.png …     pictures
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from leagues.ledger import Ledger, LedgerError
 
 FIXED = ("game", "seed", "league")
 """What a resumed run may not change: its results would speak of another league."""
+
+_WAITS = (0.01, 0.05, 0.2)  # seconds between tries: who only asks whether a run goes on has its lock for a moment
 
 
 class RunError(UserError):
@@ -152,10 +155,14 @@ def read_config(folder: Path) -> RunConfig:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of the run. Raises RunError where one is in it."""
     with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"Another process is running {folder}. Wait for it, or stop it first.") from None
+        for wait in (*_WAITS, None):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if wait is None:
+                    raise RunError(f"Another process is running {folder}. Wait for it, or stop it first.") from None
+                time.sleep(wait)
         yield
 
 

@@ -7,13 +7,17 @@ does and reports by its ladder leaves those out, so that it is the same whoever 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from arena import files
-from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, to_dict, with_thinking
+from arena.config import BestSettings
+from arena.ladder import Ladder, TeamRow, ladder, team_rows, to_dict, with_thinking
+from arena.pictures import draw, heatmap
 from arena.run import Run
 from arena.tracking import Tracker
+from games.core import GameSpec
 from leagues.core import Purpose
 from leagues.gate import Gate
 from leagues.payoff import Payoff
@@ -25,20 +29,36 @@ def standings(run: Run, people: bool = False) -> Ladder:
     With `people`, of them and whom they met besides.
     """
     spec = run.game.spec
-    rated = [(match, result) for _, match, result in run.ledger.results(_purposes(people))]
-    by_side = spec.roles and spec.competitive
-    rows = list(team_rows(rated, run.ledger.teams, by_side))
+    rated = ((match, result) for _, match, result in run.ledger.results(purposes(people)))
+    standing = ranked(list(team_rows(rated, run.ledger.teams, by_side(spec))), spec, run.config.rating.anchor)
+    return replace(with_thinking(standing, run.ledger.thinking()), best=best(run))
+
+
+def ranked(rows: Sequence[TeamRow], spec: GameSpec, anchor: str) -> Ladder:
+    """The ladder of those who are in `rows` of the game, `anchor` at 0 Elo if it is one of them.
+
+    `rows` are those of `leagues.payoff.Comparisons`, by side where `by_side` says so. It tells neither how long they
+    think nor who is the best.
+    """
     present = list(dict.fromkeys(name for names, _ in rows for name in names))
-    anchor = run.config.rating.anchor
-    standing = ladder(
+    return ladder(
         present,
         rows,
         anchor if anchor in present else None,
         spec.competitive,
-        by_side=by_side,
+        by_side=by_side(spec),
         seats=1 if len(set(spec.teams)) > 1 else spec.seats,
     )
-    return replace(with_thinking(standing, run.ledger.thinking()), best=best(run))
+
+
+def by_side(spec: GameSpec) -> bool:
+    """Whether players are rated by what they returned on the same side, as sides differ."""
+    return spec.roles and spec.competitive
+
+
+def purposes(people: bool) -> tuple[Purpose, ...]:
+    """What is rated: rating games, and with `people` theirs too."""
+    return ("rate", "human") if people else ("rate",)
 
 
 def best(run: Run) -> str | None:
@@ -46,7 +66,11 @@ def best(run: Run) -> str | None:
     settings, spec = run.config.best, run.game.spec
     if len(set(spec.teams)) != 2:
         return None
-    gate = Gate.of(run.ledger, settings.rule(), roles=spec.roles)
+    return best_of(Gate.of(run.ledger, settings.rule(), roles=spec.roles), settings)
+
+
+def best_of(gate: Gate, settings: BestSettings) -> str | None:
+    """Whom `gate` holds for the best; None where the run asks for none and none was found before."""
     return gate.best if settings.enabled or gate.verdicts else None
 
 
@@ -70,10 +94,8 @@ def write_pictures(run: Run, standing: Ladder, people: bool = False) -> list[Pat
     if not standing.competitive:
         return [folder / "ladder.png"]
     names = [row.id for row in standing.rows]
-    scores, games = Payoff.of(run.ledger, purposes=_purposes(people), decay=1.0, roles=run.game.spec.roles).matrix(
-        names
-    )
-    heatmap(scores, games, names, folder / "payoff.png")
+    payoff = Payoff.of(run.ledger, purposes=purposes(people), decay=1.0, roles=run.game.spec.roles)
+    heatmap(*payoff.matrix(names), names, folder / "payoff.png")
     return [folder / "ladder.png", folder / "payoff.png"]
 
 
@@ -87,7 +109,3 @@ def track(tracker: Tracker, standing: Ladder, pictures: list[Path], step: int) -
         tracker.log(step, times)
     for path in pictures:
         tracker.picture(path.stem, path, step)
-
-
-def _purposes(people: bool) -> set[Purpose]:
-    return {"rate", "human"} if people else {"rate"}

@@ -30,6 +30,7 @@ Shown = dict[str, Any]
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif'
 _COMPACT = 'v => Intl.NumberFormat("en", {notation: "compact", maximumSignificantDigits: 3}).format(v)'
+_LABEL = {"color": "var(--faint)", "fontFamily": _FONT, "hideOverlap": True, ":formatter": _COMPACT}
 _VALUES = """points => {
   const text = (s) => String(s).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   const rows = points.filter((p) => p.value[1] !== null).sort((a, b) => b.value[1] - a.value[1]).map((p) =>
@@ -43,13 +44,11 @@ _VALUES = """points => {
 
 def options(shown: Shown, by_point: bool = False) -> dict[str, Any]:
     """All of a new chart's options; a tooltip is about one point or about all lines."""
-    frame = _frame(by_point)
-    return frame | shown | {"yAxis": frame["yAxis"] | shown.get("yAxis", {})}
+    return _frame(by_point) | shown
 
 
 def _frame(by_point: bool) -> dict[str, Any]:
     """What is the same in all charts, and stays when the series change."""
-    label = {"color": "var(--faint)", "fontFamily": _FONT, "hideOverlap": True, ":formatter": _COMPACT}
     return {
         "animation": False,
         "xAxis": {
@@ -60,17 +59,9 @@ def _frame(by_point: bool) -> dict[str, Any]:
             "splitLine": {"show": False},
             "axisLine": {"lineStyle": {"color": "var(--rule)"}},
             "axisTick": {"show": False},
-            "axisLabel": {**label, "showMaxLabel": False},
+            "axisLabel": {**_LABEL, "showMaxLabel": False},
         },
-        "yAxis": {
-            "type": "value",
-            "scale": True,
-            "splitNumber": 4,
-            "splitLine": {"lineStyle": {"color": "var(--rule)"}},
-            "axisLine": {"show": False},
-            "axisTick": {"show": False},
-            "axisLabel": label,
-        },
+        "yAxis": _upwards(),
         "tooltip": {
             "confine": True,
             "backgroundColor": "var(--surface)",
@@ -88,6 +79,18 @@ def _frame(by_point: bool) -> dict[str, Any]:
                 "preventDefaultMouseMove": False,
             }
         ],
+    }
+
+
+def _upwards() -> dict[str, Any]:
+    return {
+        "type": "value",
+        "scale": True,
+        "splitNumber": 4,
+        "splitLine": {"lineStyle": {"color": "var(--rule)"}},
+        "axisLine": {"show": False},
+        "axisTick": {"show": False},
+        "axisLabel": dict(_LABEL),
     }
 
 
@@ -138,19 +141,16 @@ def elo(overview: Overview) -> Shown:
             data = [_point(at, row, overview) for at, row in points]
             series.append(_line(name, colour, data, showSymbol=True, symbol="circle", symbolSize=7))
     shown = _shown(series, [*climbs, *(row.id for row in levels)])
-    return shown | {"yAxis": _ends(overview.ladder)} if series else shown
+    return shown | {"yAxis": _of_ratings(overview.ladder)} if series else shown
 
 
-def _ends(standing: Ladder) -> dict[str, float]:
-    """From where to where the axis goes, in round numbers.
-
-    As in the picture of the ladder wide intervals, as the first snapshots have early in a run, do not stretch it.
-    """
-    low, high = extent(standing)
-    rough = (high - low) / 8  # steps at most, which leaves 3 to 9 of them
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough)
-    return {"min": step * math.floor(low / step), "max": step * math.ceil(high / step), "interval": step}
+def _of_ratings(standing: Ladder) -> dict[str, Any]:
+    """Their axis: from where to where the picture of the ladder goes, so that wide intervals do not stretch it."""
+    axis = _upwards()
+    axis["min"], axis["max"] = extent(standing)
+    axis["axisLabel"] |= {"showMinLabel": False, "showMaxLabel": False}  # which are no round numbers
+    axis["splitLine"] |= {"showMinLine": False, "showMaxLine": False}
+    return axis
 
 
 def _band(name: str, colour: str, points: Sequence[tuple[int, Row]]) -> list[dict[str, Any]]:

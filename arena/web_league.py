@@ -124,12 +124,15 @@ class _Html:
 class _Chart:
     """A chart whose series are replaced while its zoom stays."""
 
-    def __init__(self, title: str, note: str, shown: Shown, height: str = "13rem", by_point: bool = False) -> None:
+    def __init__(
+        self, title: str, note: str, shown: Shown, height: str = "13rem", headed: bool = True, by_point: bool = False
+    ) -> None:
         from nicegui import ui
 
         self.shown = shown
         with ui.element("div"):
-            ui.html(f"<h3>{escape(title)} <small>{escape(note)}</small></h3>", sanitize=False)
+            if headed:
+                ui.html(f"<h3>{escape(title)} <small>{escape(note)}</small></h3>", sanitize=False)
             self.element = ui.echart(options(shown, by_point), renderer="svg", on_point_click=_play)
         self.element.style(f"width: 100%; height: {height}").props["aria-label"] = f"{title} {note}"
         self.element.props["role"] = "img"
@@ -191,7 +194,10 @@ class _Page:
             self._html["status"].show(f'<p class="bad" role="alert">{escape(str(error))}</p>')
             self._wrong = True
             return
-        if found is None or (found is self._seen and not self._wrong):  # None: the server is stopping
+        if found is None:  # cancelled, as the server stops: the timer itself would not notice and go on
+            self._timer.cancel()
+            return
+        if found is self._seen and not self._wrong:
             return
         self._wrong = False
         self._seen, self._timer.interval = found, EVERY if found.running else SELDOM
@@ -212,7 +218,7 @@ class _Page:
 
         unit = "Elo" if overview.ladder.competitive else "Mean return"
         with _section(unit, "of each learner's snapshots over its decisions. Lines: 95% interval; band: to compare."):
-            self._charts["elo"] = _Chart("", "", elo(overview), "24rem", by_point=True)
+            self._charts["elo"] = _Chart(unit, "of snapshots", elo(overview), "24rem", headed=False, by_point=True)
         for name, title in (("ladder", "Ladder"), ("payoff", "Who beats whom"), ("lineage", "Snapshots")):
             if name != "payoff" or overview.ladder.competitive:
                 with _section(title):

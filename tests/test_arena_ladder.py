@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from arena.elo import fit, tally
-from arena.ladder import Ladder, draw, heatmap, ladder, team_rows, text, to_dict, with_thinking
+from arena.ladder import Ladder, columns, extent, ladder, legend, number, team_rows, text, to_dict, with_thinking
+from arena.pictures import draw, heatmap
 from games.keys import generator
 from leagues.core import Match, Result
 
@@ -188,6 +189,45 @@ def test_names_are_not_read_as_markup():
     shown = printed(text(ladder(names, team_rows(series(*names, 3, 0, 1), (0, 1)), None, competitive=True)))
     assert "[bold]x" in shown
     assert "[/]" in shown
+
+
+def test_numbers_have_three_figures_of_the_largest_and_elo_none_behind_the_point():
+    assert [number(value, rated()) for value in (1234.56, -0.3, -12.5, math.inf)] == ["1235", "0", "-12", "?"]
+    means = averaged()  # up to 30
+    assert [number(value, means) for value in (1234.56, -0.03, math.nan)] == ["1234.6", "0.0", "?"]
+    small = replace(means, rows=(replace(means.rows[0], rating=-0.0321),))
+    assert number(-0.0321, small) == "-0.0321"
+
+
+def test_what_is_drawn_holds_all_ratings_and_intervals_unless_they_dwarf_them():
+    row = rated().rows[0]
+    rows = [replace(row, rating=value, low=value - 50, high=value + 50, spread=20.0) for value in (500.0, 0.0)]
+    found = Ladder(tuple(rows), competitive=True)
+    margin = 0.03 * (500 + 250)
+    assert extent(found) == (-50 - margin, 550 + margin)
+    wide = replace(found, rows=(replace(rows[0], low=-math.inf, high=math.inf), rows[1]))
+    assert extent(wide) == (-250 - margin, 750 + margin)
+
+
+def test_the_columns_are_those_that_say_something():
+    found = with_thinking(rated(), {"random": (10, 1.0)})
+    assert list(columns(found)) == [
+        "Elo", "95% interval", "± in pool", "games", "score", "ms/move", "better\nthan next",
+    ]  # fmt: skip
+    assert list(columns(replace(averaged(), seats=3))) == [
+        "mean return", "95% interval", "sum of\n3 seats", "games", "better\nthan next",
+    ]  # fmt: skip
+    last = found.rows[-1]
+    assert [cell(last) for cell in columns(found).values()] == [
+        "0",
+        "0 … 0",
+        f"{last.spread:.0f}",
+        "72",
+        "23.6%",
+        "100",
+        "",
+    ]
+    assert legend(found).startswith("Elo above random with its 95% interval; earlier seat ")
 
 
 @pytest.mark.parametrize("steps", [None, {"main@1": 1000, "main@2": 2000}])

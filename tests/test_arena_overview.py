@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,9 +16,10 @@ from test_arena_standings import WINS, enter, play
 from test_arena_train import config, learner
 
 import games
-from arena.overview import SHOWN, Overview, Watcher, is_running, overview, thinned
+from arena.curves import SHOWN, thinned
+from arena.overview import Overview, Watcher, is_running, overview
 from arena.report import Counters
-from arena.run import Run, RunError, create
+from arena.run import Run, RunError, create, reopen
 from arena.standings import standings
 from leagues.core import VISITOR, Match, Player, Result
 
@@ -237,6 +239,18 @@ def test_a_run_is_running_while_its_lock_is_held_and_then_says_why_it_ended(tmp_
     assert found is not None
     assert (found.running, found.stopped_by) == (False, "500 decisions")
     assert watcher.refresh() is None
+
+
+def test_who_asks_whether_a_run_goes_on_keeps_nobody_out_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with create(tmp_path / "run", config(), "test"):
+        pass
+    asking = (tmp_path / "run" / "lock").open()
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    waited: list[float] = []
+    monkeypatch.setattr("arena.run.time.sleep", lambda seconds: (waited.append(seconds), asking.close()))
+    with reopen(tmp_path / "run", None):
+        assert is_running(tmp_path / "run")
+    assert len(waited) == 1
 
 
 def test_a_run_that_is_not_there_yet_is_found_once_it_is(tmp_path: Path) -> None:

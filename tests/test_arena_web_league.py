@@ -6,6 +6,7 @@ import asyncio
 import gc
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,13 @@ from test_arena_overview import tell, update
 from test_arena_standings import WINS, enter, play
 from test_arena_train import config
 
-from arena import web_league
+from arena import web_league, web_tables
+from arena.ladder import legend
 from arena.overview import Overview, overview
 from arena.run import create, reopen
-from arena.web_league import (
-    curve,
-    elo,
-    games_address,
-    ladder,
-    league_page,
-    lineage,
-    metric_names,
-    payoff,
-    play_address,
-    rate,
-    shown_first,
-    status,
-    stored,
-)
+from arena.web_charts import curve, elo, metric_names, options, rate, shown_first
+from arena.web_league import league_page
+from arena.web_tables import games_address, ladder, lineage, payoff, play_address, status, stored
 from games.names import UserError
 from leagues.core import VISITOR, Match, Player, Result
 
@@ -78,6 +68,8 @@ def test_the_tables_say_what_the_ladder_says_and_lead_to_play_and_games(tmp_path
     assert "95% interval" in table
     assert 'main@2</a> <span title="the best by gate matches">★' in table
     assert f"{found.ladder.rows[0].rating:.0f}" in table
+    assert "−" in table, "a minus is as wide as a plus"
+    assert legend(found.ladder).replace(" -", " −").replace("(-", "(−") in table
     pairs = {("main@1", "mcts:25"), ("main@2", "main@1"), (EVIL, "main@2")}
     shown = {address.replace("&amp;", "&") for address in links(map_of)}
     assert shown == {games_address(pair) for one in pairs for pair in (one, one[::-1])}
@@ -118,6 +110,25 @@ def test_the_elo_chart_has_a_line_for_each_learner_and_a_level_for_everybody_els
     assert series["main interval"]["data"][:3] == [[100, row.low], [100, row.high], [100, None]]
 
 
+def test_wide_intervals_do_not_stretch_the_elo_chart(tmp_path: Path) -> None:
+    league(tmp_path / "run")
+    found = overview(tmp_path / "run")
+    rows = [
+        replace(found.ladder.rows[0], id=name, rating=value, low=value - wide, high=value + wide, spread=wide / 2)
+        for name, value, wide in (("main@2", 610.0, 40.0), ("main@1", 90.0, 3000.0), ("mcts:25", 0.0, 0.0))
+    ]
+    found = replace(found, ladder=replace(found.ladder, rows=tuple(rows)))
+    axis = options(elo(found))["yAxis"]
+    margin = 0.03 * (610 + 305)
+    assert (axis["min"], axis["max"]) == (-305 - margin, 915 + margin), "half the range of ratings on either side"
+    rows[1] = replace(rows[1], low=30.0, high=150.0, spread=50.0)
+    found = replace(found, ladder=replace(found.ladder, rows=tuple(rows)))
+    axis = options(elo(found))["yAxis"]
+    assert (axis["min"], axis["max"]) == (-margin, 650 + margin), "they are seen whole where they are not so wide"
+    nobody = replace(found, ladder=replace(found.ladder, rows=()), snapshots=())
+    assert "min" not in options(elo(nobody))["yAxis"]
+
+
 def test_curves_are_of_what_learners_told(tmp_path: Path) -> None:
     league(tmp_path / "run")
     found = overview(tmp_path / "run")
@@ -132,9 +143,9 @@ def test_curves_are_of_what_learners_told(tmp_path: Path) -> None:
 
 
 def test_numbers_of_snapshots_do_not_cover_one_another() -> None:
-    assert web_league._apart([0, 50, 100]) == [True, True, True]
-    assert web_league._apart([0, 1, 50, 99, 100]) == [False, True, True, False, True]
-    assert web_league._apart([]) == []
+    assert web_tables._apart([0, 50, 100]) == [True, True, True]
+    assert web_tables._apart([0, 1, 50, 99, 100]) == [False, True, True, False, True]
+    assert web_tables._apart([]) == []
 
 
 # ---- as a reader sees it -------------------------------------------------------------------------------------------
@@ -210,7 +221,7 @@ def test_a_reader_chooses_curves_and_keeps_them_when_others_come(tmp_path: Path)
 
     async def reader(user: User) -> None:
         await user.should_see("Learning curves", retries=LONG)
-        kept = next(iter(user.find(ui.echart).elements))
+        stays = {chart for chart in user.find(ui.echart).elements if "scores" not in chart.props["aria-label"]}
         choice_of(user).value = ["entropy", "no such curve"]
         await user.should_see("entropy")
         assert len(charts_of(user)) == 4
@@ -220,7 +231,7 @@ def test_a_reader_chooses_curves_and_keeps_them_when_others_come(tmp_path: Path)
         assert choice_of(user).value == ["entropy", "no such curve"]
         assert choice_of(user).options == ["entropy", "kl", "scores of main"]
         assert len(charts_of(user)) == 4
-        assert kept in user.find(ui.echart).elements, "no chart was made anew"
+        assert stays == user.find(ui.echart).elements, "no chart was made anew"
 
     visit(tmp_path / "run", reader)
 
