@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from agents.inference import choose
 from arena import strict
@@ -29,8 +30,6 @@ from leagues.ledger import Ledger, LedgerError
 
 FIXED = ("game", "seed", "league")
 """What a resumed run may not change: its results would speak of another league."""
-
-_WAITS = (0.01, 0.05, 0.2)  # seconds between tries: who only asks whether a run goes on has its lock for a moment
 
 
 class RunError(UserError):
@@ -155,15 +154,20 @@ def read_config(folder: Path) -> RunConfig:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of the run. Raises RunError where one is in it."""
     with (folder / "lock").open("w") as file:
-        for wait in (*_WAITS, None):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if wait is None:
-                    raise RunError(f"Another process is running {folder}. Wait for it, or stop it first.") from None
-                time.sleep(wait)
+        while not _locks(file, fcntl.LOCK_EX):
+            # Who only asks whether the run goes on shares the lock for a moment; a run shares it with nobody.
+            if not _locks(file, fcntl.LOCK_SH):
+                raise RunError(f"Another process is running {folder}. Wait for it, or stop it first.")
+            time.sleep(0.001)
         yield
+
+
+def _locks(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _write_config(folder: Path, config: RunConfig) -> None:

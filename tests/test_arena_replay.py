@@ -109,7 +109,7 @@ def test_games_are_chosen_by_player_pair_purpose_and_number(run: Path) -> None:
         load(run, 99999, 0)
     with pytest.raises(LedgerError, match="no game 4000 of match"):
         load(run, everything[0].match, 4000)
-    with pytest.raises(ReplayError, match="Nobody called .nobody. has played in"):
+    with pytest.raises(ReplayError, match=r"Nobody called .nobody. has played in"):
         games(run, "nobody")
 
 
