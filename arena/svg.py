@@ -35,7 +35,7 @@ class Marks:
 def picture(scene: Scene, marks: Marks, title: str) -> str:
     """The board and its marks; `title` is what it is called for those who cannot see it."""
     parts = [_shape(shape) for shape in scene.shapes]
-    parts += [_ring(place, "mark-last") for place in marks.last]
+    parts += [_ring(place, kind, 0.8) for place in marks.last for kind in ("mark-halo", "mark-last")]
     parts += [_ring(scene.places[place], "mark-chosen") for place in marks.chosen]
     parts += [_dot(scene.places[place]) for place in marks.targets]
     for action, share in sorted(marks.heat.items(), key=lambda pair: pair[1]):
@@ -91,9 +91,9 @@ def _shape(shape: Shape) -> str:
             return f'<image {place} href="{_png(shape.pixels)}"/>'
 
 
-def _ring(place: Place, kind: str) -> str:
+def _ring(place: Place, kind: str, share: float = 0.92) -> str:
     x, y, radius = place.mark
-    return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius * 0.92:g}"/>'
+    return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius * share:g}"/>'
 
 
 def _dot(place: Place) -> str:

@@ -1,4 +1,4 @@
-"""Through whose eyes a sitting is seen on one screen, and where on the board its moves were made.
+"""Through whose eyes a sitting is seen on one screen, and where on the board its moves were made; tables that are kept.
 
 A person sees what their seat may see. Where several share a screen and must not see each other's, a curtain is drawn
 before each turn until that person says that they are there. Who only watches sees everything.
@@ -6,10 +6,18 @@ before each turn until that person says that they are there. Who only watches se
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from arena.sitting import Sitting, Step
-from games.scene import EVERYTHING, Place, scene_of
+from arena.people import Recorded
+from arena.seating import Keep
+from arena.sitting import Sitting, Step, Thought
+from games import Game, States
+from games.scene import EVERYTHING, Place, Scene, scene_of
 
 UNTOLD = "…"
 """In place of a move that may not be told yet."""
@@ -23,7 +31,8 @@ class Viewer:
         self.eyes = EVERYTHING  # the seat whose view is shown
         self.curtain: int | None = None  # the person who must come to the screen first
         self.unveiled: int | None = None  # who came last
-        self._ways: list[Mapping[int, Sequence[Place]]] = [{} for _ in sitting.line]  # per step: seat -> its way
+        self._ways: list[Mapping[int, Mapping[int, Sequence[Place]]]] = [{} for _ in sitting.line]
+        """Per step: eyes -> seat -> the way of its move. Boards are turned towards those who look at them."""
 
     def settle(self) -> None:
         """See whose eyes look at the position that is there now."""
@@ -44,16 +53,27 @@ class Viewer:
         self.settle()
 
     def advance(self) -> Step | None:
-        """As `Sitting.advance`; where on the board the moves were made is remembered, as it was before them."""
-        game, table = self.sitting.game, self.sitting.table
-        scenes = {seat: scene_of(game, table.states, 0, seat) for seat in self.sitting.acting}
+        """As `Sitting.advance`; where on the board the moves were made is remembered, as it was before them.
+
+        Of moves made at once, each is remembered for who made it: to others its places may mean something else.
+        """
+        game, table, together = self.sitting.game, self.sitting.table, self.sitting.spec.simultaneous
+        views: dict[int, Scene | None] = {seat: scene_of(game, table.states, 0, seat) for seat in self.sitting.acting}
+        if not together and any(scene is not None and scene.moves for scene in views.values()):
+            others = [eyes for eyes in (EVERYTHING, *range(self.sitting.spec.seats)) if eyes not in views]
+            views |= {eyes: scene_of(game, table.states, 0, eyes) for eyes in others}
         step = self.sitting.advance()
         if step is not None:
-            ways = {}
-            for seat, action in step.actions.items():
-                scene = scenes[seat]
-                ways[seat] = [] if scene is None else [scene.places[at] for at in scene.moves.get(action, ())]
-            self._ways.append(ways)
+            self._ways.append(
+                {
+                    eyes: {
+                        seat: _way(views[seat], action, scene)
+                        for seat, action in step.actions.items()
+                        if seat == eyes or not together
+                    }
+                    for eyes, scene in views.items()
+                }
+            )
         return step
 
     def undo(self) -> int:
@@ -64,16 +84,35 @@ class Viewer:
 
     def open(self, seat: int) -> bool:
         """Whether what is played and thought on `seat` may be seen by who looks now."""
-        return self.sitting.may_tell(seat) or seat == self.eyes
+        return self.sitting.may_tell(seat) or (seat == self.eyes and self.curtain is None)
 
     def told(self, step: Step) -> dict[int, str]:
         """Each seat's move by name, as far as who looks now may know it."""
         return {seat: move if self.open(seat) else UNTOLD for seat, move in step.names.items()}
 
+    def look(self) -> tuple[Scene | None, str]:
+        """The board for the eyes that look now; in words where it cannot be drawn.
+
+        Where only others act, it has the moves of the first of them, if they may be told.
+        """
+        sitting = self.sitting
+        states, acting = sitting.table.states, [] if sitting.over else sitting.acting
+        scene = scene_of(sitting.game, states, 0, self.eyes)
+        if scene is None:
+            return None, sitting.game.text(states, 0, max(self.eyes, 0))
+        if scene.places and acting and self.eyes not in acting and self.open(acting[0]):
+            scene = lent(scene, scene_of(sitting.game, states, 0, acting[0]))
+        return scene, ""
+
+    @property
+    def thoughts(self) -> dict[int, Thought]:
+        """What was thought, by how many steps had been played, as far as who looks now may know it."""
+        return {step: thought for step, thought in self.sitting.thoughts.items() if self.open(thought.seat)}
+
     @property
     def last(self) -> list[Place]:
         """Where the last step's moves were made, as far as who looks now may know it."""
-        ways = self._ways[-1] if self._ways else {}
+        ways = self._ways[-1].get(self.eyes, {}) if self._ways else {}
         return [place for seat, way in ways.items() if self.open(seat) for place in way]
 
     @property
@@ -81,3 +120,89 @@ class Viewer:
         """Whether people must not see each other's screens."""
         spec = self.sitting.spec
         return len(self.sitting.people) > 1 and (spec.simultaneous or not spec.perfect_information)
+
+
+def lent(scene: Scene, mover: Scene | None) -> Scene:
+    """`scene` with the moves of `mover`, the same position as another sees it: what both call the same is the same."""
+    if mover is None:
+        return scene
+    index = {place.name: at for at, place in enumerate(scene.places)}
+    ways = {action: [mover.places[at].name for at in way] for action, way in mover.moves.items()}
+    moves = {action: tuple(index[name] for name in way) for action, way in ways.items() if index.keys() >= set(way)}
+    return replace(scene, moves=moves)
+
+
+def way_of(game: Game, states: States, seat: int, action: int, eyes: int) -> list[Place]:
+    """Where a move of `seat` is on the board that `eyes` see before it is made; empty where they see no such place.
+
+    So it is, too, for the moves of others that are made at once.
+    """
+    if game.spec.simultaneous and seat != eyes:
+        return []
+    return _way(scene_of(game, states, 0, seat), action, scene_of(game, states, 0, eyes))
+
+
+def _way(mover: Scene | None, action: int, seen: Scene | None) -> list[Place]:
+    if mover is None or seen is None:
+        return []
+    places = {place.name: place for place in seen.places}
+    names = [mover.places[at].name for at in mover.moves.get(action, ())]
+    return [places[name] for name in names] if places.keys() >= set(names) else []
+
+
+Chosen = tuple[str, dict[str, Any]]
+"""Who is to sit on a seat: a player's reference, nothing for a person; and its settings."""
+
+
+@dataclass(slots=True)
+class Laid:
+    """A table that outlives the screens which show it; those that show it at once take turns."""
+
+    chosen: list[Chosen]  # [P] who sits where
+    person: str  # what the person is called on the ladder
+    seed: int | None  # of the game that is on; before the first, None for one that is drawn
+    viewer: Viewer | None = None
+    recorded: Recorded | None = None  # what became of the game
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # a sitting takes one call at a time
+
+    def begin(self, sitting: Sitting, seed: int) -> None:
+        """`sitting`, drawn from `seed`, is played here now."""
+        self.viewer, self.seed, self.recorded = Viewer(sitting), seed, None
+
+    def play_on(self, steps: int) -> None:
+        """One step from where `steps` were played, unless another screen has played it."""
+        sitting = None if self.viewer is None else self.viewer.sitting
+        if self.viewer and sitting and sitting.steps == steps and not (sitting.over or sitting.waiting):
+            self.viewer.advance()
+
+    def undo(self) -> None:
+        """As `Sitting.undo`; what goes on from there is another game."""
+        if self.viewer is not None:
+            self.viewer.undo()
+            self.recorded = None
+
+    def record(self, keep: Keep) -> Recorded | None:
+        """The game is over: put it where it belongs, once."""
+        if self.recorded is None and self.viewer is not None and self.seed is not None:
+            self.recorded = keep(self.viewer.sitting, self.seed)
+        return self.recorded
+
+
+class Tables:
+    """Tables by ids that nobody can guess: who has one sees what its people see. Only the latest are kept."""
+
+    def __init__(self, most: int = 200) -> None:
+        self._most = most
+        self._laid: OrderedDict[str, Laid] = OrderedDict()
+
+    def find(self, key: str) -> Laid | None:
+        return self._laid.get(key)
+
+    def keep(self, laid: Laid, key: str = "") -> str:
+        """Something happens at `laid`: it is the latest, under `key` or one that is drawn for it."""
+        key = key or secrets.token_urlsafe(12)
+        self._laid[key] = laid
+        self._laid.move_to_end(key)
+        while len(self._laid) > self._most:
+            self._laid.popitem(last=False)
+        return key

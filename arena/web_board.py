@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from nicegui import events, ui
 
+from arena.clicks import Way, targets
 from arena.svg import Marks, layer, picture
 from arena.web_theme import ASSETS
 from games.scene import Scene
 
 STYLE = ASSETS / "play.css"
+_LARGE = 36  # places: on smaller boards it is plain to see where one may go
 
 _ON_CLICK = """(event) => {
   const place = event.target.closest("[data-place]");
@@ -93,3 +95,11 @@ class Board:
     async def _placed(self, event: events.GenericEventArguments) -> None:
         if isinstance(event.args, int):
             await self._on_place(event.args)
+
+
+def aims(scene: Scene | None, ways: Mapping[int, Way], chosen: Way) -> list[int]:
+    """The places to be marked as those that may be clicked next: of a move of one click where they are few of many."""
+    if chosen or scene is None or len(scene.places) < _LARGE or any(len(way) > 1 for way in ways.values()):
+        return targets(ways, chosen)
+    first = sorted({way[0] for way in ways.values()})
+    return first if 4 * len(first) <= len(scene.places) else []

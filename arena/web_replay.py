@@ -16,6 +16,7 @@ from arena.match import Table
 from arena.replay import Replay, Stored
 from arena.sitting import Thought, thought
 from arena.svg import Marks
+from arena.viewer import lent, way_of
 from arena.web_board import Board, View
 from arena.web_panels import Thoughts
 from arena.web_play import PAUSE, in_thread
@@ -25,6 +26,19 @@ from games.scene import EVERYTHING, Place, Scene, scene_of
 
 LISTED = 200  # games on the page, the newest
 ANYBODY = ""
+
+_ON_MOVE = """(event) => {
+  const move = event.target.closest("[data-step]");
+  if (move) emit(Number(move.dataset.step));
+}"""
+_FOLLOW = """setTimeout(() => {
+  const move = document.querySelector("[data-step][aria-current]"), list = move?.closest("ol");
+  if (!move) return;
+  const above = move.getBoundingClientRect().top - list.getBoundingClientRect().top;
+  list.scrollTop += above - list.clientHeight / 2;
+  if (JUMPED) move.focus({ preventScroll: true });
+}, 50)"""
+"""Once the list of moves is drawn, the one that is shown is in its middle, and has the focus where it was JUMPED to."""
 
 
 def address(stored: Stored) -> str:
@@ -78,6 +92,7 @@ class ReplayPage:
         self.played, self.lobby, self.names = played, lobby, played.names
         self.step, self.playing, self.gone = 0, False, False
         self.turning = False  # pages, in a thread
+        self.jumped = False  # by the list of moves
         self.eyes = EVERYTHING
         self.thinking = ""  # the reference of who is asked what they think
         self.thoughts: dict[int, Thought] = {}
@@ -103,28 +118,24 @@ class ReplayPage:
                         )
                     self.auto = ui.button("Play", on_click=self.autoplay).props("outline dense no-caps")
             with ui.element("div").classes("stack"):
-                self.analysis = Thoughts(self.look)
                 with ui.element("div").classes("row"):
-                    self.asked = ui.select({}, label="Asked", on_change=self._ask)
-                    self.asked.props("dense outlined options-dense behavior=menu").classes("play-name")
+                    self.asked = ui.select({}, label="Who is asked", on_change=self._ask)
+                    self.asked.props("behavior=menu").classes("play-name")
                     if not spec.perfect_information:
                         eyes = {EVERYTHING: "everything", **{seat: self.names[seat] for seat in range(spec.seats)}}
                         seen = ui.select(eyes, label="Seen by", value=EVERYTHING, on_change=self._see)
-                        seen.props("dense outlined options-dense behavior=menu")
+                        seen.props("behavior=menu")
+                self.analysis = Thoughts(self.look, "Whoever is asked cannot say what they think of it.")
                 with ui.element("section").classes("card").props('aria-label="Moves"'):
                     ui.label("Moves").classes("h2")
                     self.moves = ui.html("", sanitize=False).classes("play-record numbers")
-                    self.moves.on(
-                        "click",
-                        self._jumped,
-                        js_handler='(event) => { const move = event.target.closest("[data-step]");'
-                        " if (move) emit(Number(move.dataset.step)); }",
-                    )
+                    self.moves.on("click", self._jumped, js_handler=_ON_MOVE)
+                    self.moves.on("keydown.enter", self._jumped, js_handler=_ON_MOVE)
 
     async def start(self) -> None:
         """Find out who may be asked, and show the first position."""
         self.asked.set_options({each.reference: each.name for each in await in_thread(self.lobby.players)})
-        in_it = [self.lobby.full(name) for name in self.played.stored.lineup]
+        in_it = [self.lobby.full(name.partition("?")[0]) for name in self.played.stored.lineup]
         self.asked.set_value(next((name for name in in_it if name in self.asked.options), None))
         await self.look()
 
@@ -151,6 +162,7 @@ class ReplayPage:
 
     async def _jumped(self, event: events.GenericEventArguments) -> None:
         if isinstance(event.args, int):
+            self.jumped = True
             await self.turn(event.args)
 
     async def _key(self, event: events.KeyEventArguments) -> None:
@@ -198,14 +210,14 @@ class ReplayPage:
         return scene, "" if scene else table.game.text(table.states, 0, max(self.eyes, 0)), last, table
 
     def _way(self, step: int) -> list[Place]:
-        """The places of the move made in `step`, as they were before it."""
-        table = self.played.table(step)
-        for seat in self.played.line[step]:
-            scene = scene_of(table.game, table.states, 0, seat)
-            slot = seat if table.game.spec.simultaneous else 0
-            if scene is not None:
-                return [scene.places[place] for place in scene.moves.get(int(self.played.moves[step, slot]), ())]
-        return []
+        """The places of the moves made in `step`, as they were before it."""
+        table, moves = self.played.table(step), self.played.moves[step]
+        together = table.game.spec.simultaneous
+        ways = [
+            way_of(table.game, table.states, seat, int(moves[seat if together else 0]), self.eyes)
+            for seat in self.played.line[step]
+        ]
+        return [place for way in ways for place in way]
 
     def _think(self, table: Table) -> None:
         if self.step in self.thoughts or table.over[0]:
@@ -221,8 +233,8 @@ class ReplayPage:
         played, spec = self.played, table.game.spec
         thought_of = self.thoughts.get(self.step)
         heat = self.analysis.heat(thought_of)
-        if scene is not None and heat and self.eyes == EVERYTHING:
-            scene = self._as_mover(table, thought_of) or scene
+        if scene is not None and thought_of is not None and heat and self.eyes == EVERYTHING:
+            scene = lent(scene, scene_of(table.game, table.states, 0, thought_of.seat))
         title = f"{spec.name} after {self.step} of {played.steps} steps"
         self.board.show(View(scene, text, title, Marks(last=last, heat=heat), clickable=False))
         if self.analysis.wanted:
@@ -230,10 +242,8 @@ class ReplayPage:
         self.slider.set_value(self.step)
         self.status.set_text(self._said())
         self.moves.set_content(_moves(played.moves_in_words(), self.step, played.opening))
-
-    def _as_mover(self, table: Table, of: Thought | None) -> Scene | None:
-        """The board of who moves, on which their moves have places."""
-        return None if of is None else scene_of(table.game, table.states, 0, of.seat)
+        ui.run_javascript(_FOLLOW.replace("JUMPED", str(self.jumped).lower()))
+        self.jumped = False
 
     def _said(self) -> str:
         played = self.played
