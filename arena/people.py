@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from agents.kinds import play_settings, record_of
-from arena import checkpoints
+from arena import checkpoints, players
 from arena.config import RESERVED
 from arena.players import PlayerError, is_scripted, with_settings
 from arena.run import Run, look
@@ -80,7 +80,8 @@ def pinned(reference: str) -> str:
     """
     if is_scripted(reference):
         return reference
-    folder, player, settings = _parted(reference)
+    _, player, settings = _parted(reference)
+    folder = players.folder_of(reference)
     with look(folder) as run:
         frozen = _frozen_as(run, player)
     return with_settings(f"{folder}:{frozen}", settings) if frozen else reference

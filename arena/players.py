@@ -75,10 +75,8 @@ def load(reference: str, game: str | None = None) -> Loaded:
             searches = f" mcts:{settings['simulations']} is one that searches." if "simulations" in settings else ""
             raise PlayerError(f"{name} takes no settings, but was given {_query(settings)}.{searches}")
         return Loaded(reference, made, _scripted(name))
-    folder, _, player = name.rpartition(":")
-    if not folder or not Path(folder).exists():
-        raise PlayerError(_no_such(name, folder or name))
-    with look(Path(folder)) as run:
+    player = name.rpartition(":")[2]
+    with look(folder_of(name)) as run:
         if game is not None and make(game).spec.name != run.game.spec.name:
             raise PlayerError(f"{reference} plays {run.game.spec.name}, not {game}.")
         frozen = _find(run, player)
@@ -104,11 +102,17 @@ def game_of(reference: str) -> str | None:
     """The game that a run's player plays; None for a scripted one."""
     if is_scripted(reference):
         return None
-    folder, _, _ = reference.partition("?")[0].rpartition(":")
-    if not folder or not Path(folder).exists():
-        raise PlayerError(_no_such(reference, folder or reference))
-    with look(Path(folder)) as run:
+    with look(folder_of(reference)) as run:
         return run.config.game
+
+
+def folder_of(reference: str) -> Path:
+    """The folder of a player's run. Raises PlayerError, with the nearest name, where there is none."""
+    name = reference.partition("?")[0]
+    folder = name.rpartition(":")[0]
+    if not folder or not Path(folder).exists():
+        raise PlayerError(_no_such(name, folder or name))
+    return Path(folder)
 
 
 def _find(run: Run, player: str) -> Frozen:

@@ -17,6 +17,7 @@ from arena import people, replay
 from arena.blocks import can_show
 from arena.lobby import Lobby
 from arena.sitting import Occupant, Sitting
+from games import GameSpec
 from games.keys import mix
 from games.names import UserError
 
@@ -37,12 +38,16 @@ class Invitation:
         """The same, but for what is asked for."""
         return replace(self, against=against or self.against, seat=self.seat if seat is None else seat)
 
+    def check_seat(self, spec: GameSpec) -> None:
+        """Raises UserError where the game has no such seat."""
+        if not -1 <= self.seat < spec.seats:
+            raise UserError(f"{spec.name} has seats 0 to {spec.seats - 1}, and -1 is to watch, but not {self.seat}.")
+
     def check(self, lobby: Lobby) -> None:
-        """Raises UserError where it cannot be followed."""
-        seats = lobby.spec.seats
-        if not -1 <= self.seat < seats:
-            raise UserError(f"{lobby.spec.name} has seats 0 to {seats - 1}, and -1 is to watch, but not {self.seat}.")
-        people.check_name(self.person, lobby.folders[0] if lobby.folders else None)
+        """Raises UserError where it cannot be followed; the player is loaded."""
+        self.check_seat(lobby.spec)
+        lobby.occupant(self.against)
+        people.check_name(self.person, run_of(lobby.full(self.against)))
 
 
 def run_of(against: str) -> Path | None:
@@ -53,9 +58,11 @@ def run_of(against: str) -> Path | None:
 
 def runs_of(against: str) -> list[Path]:
     """The runs whose players can be asked: that of `against` first, then all in the folder `runs`."""
-    own = [run for run in [run_of(against)] if run is not None]
-    others = sorted(path.parent for path in Path("runs").glob("*/config.yaml"))
-    return own + [path for path in others if path not in own]
+    own = run_of(against)
+    found = sorted(path.parent for path in Path("runs").glob("*/config.yaml"))
+    if own is None:
+        return found
+    return [own, *(path for path in found if path.resolve() != own.resolve())]
 
 
 def keeper(lobby: Lobby, run: Path | None) -> Keep:

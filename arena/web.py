@@ -59,6 +59,7 @@ def serve(
     """
     import uvicorn
 
+    sys.setswitchinterval(0.0005)  # of threads that think, which would hold up each answer for 5 ms a time otherwise
     listening = _bind(host, port)
     port = int(listening.getsockname()[1])
     guard = Guard(

@@ -17,7 +17,15 @@ Pages = dict[str, Callable[..., Any]]
 
 
 def run_pages(run: Path) -> Pages:
-    """The league of `run` first; play against its players, its games, one game again."""
+    """The league of `run` first; play against its players, its games, one game again.
+
+    Raises UserError where there is no run.
+    """
+    if (run / "ledger.sqlite").is_file() and not (run / "config.yaml").exists():
+        raise UserError(
+            f"{run} holds games that people played, and no league to show. `arena replay {run}` lists them, and with"
+            " --game steps through one."
+        )
     config = read_config(run)
     lobby = Lobby(config.game, [run])
     links = {"League": "/", "Play": "/play", "Games": "/games"}
@@ -38,7 +46,7 @@ def game_pages(lobby: Lobby, invitation: Invitation) -> Pages:
     Raises UserError where the invitation cannot be followed.
     """
     invitation.check(lobby)
-    folder = run_of(invitation.against) or people.folder_of(lobby.name)
+    folder = run_of(lobby.full(invitation.against)) or people.folder_of(lobby.name)
     links = {"Play": "/", "Games": "/games"}
     return {"/": _play(lobby, invitation, links, None, folder), **_stored(lobby, links, folder)}
 
@@ -51,8 +59,10 @@ def _play(
 
         from arena.web_play import PlayPage
 
+        asked = invitation.asked(against, seat)
+        asked.check_seat(lobby.spec)
         with frame("Play", links):
-            page = PlayPage(lobby, invitation.asked(against, seat), keeper(lobby, run), stored)
+            page = PlayPage(lobby, asked, keeper(lobby, run), stored)
         await ui.context.client.connected()
         await page.start()
 

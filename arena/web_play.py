@@ -63,6 +63,7 @@ class PlayPage:
         self.hinted: int | None = None
         self.offered: tuple[int, ...] = ()  # moves that one way on the board stands for, to be named
         self.round = 0  # which call of `go_on` is the latest
+        self.pondering = False  # it is thought about a decision that is a person's
         self.playing = self.gone = False
         self._build()
 
@@ -239,7 +240,8 @@ class PlayPage:
         this, sitting, self.hinted = self.round, viewer.sitting, None
         if not self.thoughts.wanted:
             self.thoughts.clear()  # of a hint, which is another person's where two share the screen
-        await self.look()
+        if sitting.waiting or not sitting.chosen:  # what a person chose is drawn once it is played
+            await self.look()
         while not (self.gone or sitting.over or sitting.waiting) and (sitting.people or self.playing or steps > 0):
             await self._think()
             before = sitting.steps
@@ -273,7 +275,9 @@ class PlayPage:
             return
         sitting = viewer.sitting
         if not sitting.over:
+            self.pondering = bool(sitting.waiting)
             await self._busily(sitting.think)
+            self.pondering = False
         self.thoughts.show(sitting.table, sitting.names, viewer.thoughts, sitting.steps)
         self._draw()
 
@@ -314,6 +318,9 @@ class PlayPage:
     async def _ready(self) -> bool:
         """Whether something can be done now. Why not is said; what another tab has done meanwhile is shown first."""
         viewer = self.laid.viewer
+        if self.pondering:
+            async with self.laid.turn:  # what the person does is next
+                pass
         if self.laid.turn.locked():
             self.say("One moment: it is thinking.")
             return False

@@ -68,6 +68,8 @@ def pettingzoo(
         maker = module.env
     if "ansi" in known.get("render_modes", ()):
         params.setdefault("render_mode", "ansi")
+    elif spoken and traits.drawn:
+        params.setdefault("render_mode", MODE)
 
     def make_env(**mode: str) -> Any:
         try:

@@ -22,6 +22,7 @@ class Traits:
     stochastic: bool = True
     roles: bool | None = None  # None: where teams differ in size
     open_to: tuple[str, ...] = ()  # how the names of those agents begin from whom a picture hides nothing
+    drawn: bool = False  # its seats observe its drawing, which is left blank unless it is to be rendered
     forget: Callable[[Any], None] | None = None  # clears what its own `reset` lets through from the game before
 
 
@@ -49,7 +50,7 @@ TRAITS: dict[str, Traits] = {
     **dict.fromkeys(("simple_adversary", "simple_push"), _SECRET_GOAL),
     **dict.fromkeys(("battle", "battlefield", "combined_arms"), _ARMIES),
     "adversarial_pursuit": Traits(teams={"predator": 0, "prey": 1}, roles=True),
-    "cooperative_pong": replace(_TOGETHER, open_to=_ALL),
+    "cooperative_pong": replace(_TOGETHER, open_to=_ALL, drawn=True),
     "knights_archers_zombies": replace(_SEEN_PARTLY, forget=_forget_spawning),
     "rps": Traits("zero_sum", stochastic=False, open_to=_ALL),
     "simple": Traits(open_to=_ALL),
