@@ -252,6 +252,48 @@ def test_a_pettingzoo_game_is_played_by_its_picture_and_the_names_of_moves(visit
     assert page.locator(".board-picture image").get_attribute("href") != before
 
 
+def test_a_reload_comes_back_to_the_game(visit: Open) -> None:
+    page = play(visit, *TTT)
+    expect(status(page)).to_have_text("Your move.")
+    cell(page, "4").click()
+    expect(page.locator(".play-record li")).to_have_count(2)
+    before = moves(page)
+    page.wait_for_url("**table=**")
+    page.reload()
+    expect(page.locator(".play-record li")).to_have_count(2)
+    assert moves(page) == before
+    expect(status(page)).to_have_text("Your move.")
+
+
+def test_two_people_at_one_screen_pass_it_behind_a_curtain(visit: Open) -> None:
+    page = play(visit, "openspiel/leduc_poker", "--against", "random", "--seed", "7")
+    expect(status(page)).to_have_text("Your move.")
+    page.get_by_role("combobox", name="Seat 1").click()
+    page.get_by_role("option", name="a person", exact=True).click()
+    show = page.get_by_role("button", name=re.compile("show me the board"))
+    show.wait_for()
+    assert page.locator(".board-picture").count() == 0, "nobody has asked to see yet"
+    assert button(page, "Call").count() == 0
+    show.click()
+    expect(page.locator(".board-picture")).to_have_count(1)
+    button(page, "Call").click()
+    show.wait_for()
+    assert page.locator(".board-picture").count() == 0, "the next person is not there yet"
+
+
+def test_the_last_move_is_marked_where_it_is_seen_on_a_board_that_is_turned(visit: Open) -> None:
+    page = play(visit, "openspiel/chess", "--against", "random", "--seed", "4")
+    expect(status(page)).to_have_text("Your move.")
+    went = moves(page)[0].split()[-1]  # white's, by seat 1; seat 0 looks from black's side
+    to = re.sub("[+#]", "", went)[-2:]
+    box = cell(page, to).bounding_box()
+    assert box is not None
+    marked = [mark.bounding_box() for mark in page.locator(".mark-last").all()]
+    middles = [(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2) for mark in marked if mark is not None]
+    inside = [box["x"] < x < box["x"] + box["width"] and box["y"] < y < box["y"] + box["height"] for x, y in middles]
+    assert any(inside), f"{went} is not marked on {to}"
+
+
 def test_agents_are_watched_step_by_step(visit: Open) -> None:
     page = play(visit, "tic_tac_toe", "--against", "random", "--seat", "-1", "--seed", "5")
     step = button(page, "Step")
