@@ -12,7 +12,8 @@ from nicegui import events, ui
 from arena.lobby import Seatable
 from arena.match import Table
 from arena.sitting import Sitting, Thought
-from arena.viewer import Chosen, Viewer
+from arena.tables import Chosen
+from arena.viewer import Viewer
 from arena.words import SHOWN, in_words, spell, value_in_words
 from games import GameSpec
 from games.scene import Scene, seat_colour

@@ -22,7 +22,8 @@ from arena.lobby import Lobby
 from arena.seating import Invitation, Keep
 from arena.sitting import Occupant, Sitting, Thought
 from arena.svg import Marks
-from arena.viewer import Chosen, Laid, Tables, Viewer
+from arena.tables import Chosen, Laid, Tables
+from arena.viewer import Viewer
 from arena.web_board import Board, View, aims
 from arena.web_panels import Controls, Offers, Seats, Thoughts, record, state
 from arena.words import find_move

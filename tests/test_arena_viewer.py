@@ -10,7 +10,8 @@ import games
 from agents.core import Analysis, Choice, Context
 from arena.people import Recorded
 from arena.sitting import Occupant, Sitting, Thought
-from arena.viewer import UNTOLD, Laid, Tables, Viewer, lent, way_of
+from arena.tables import Laid, Tables
+from arena.viewer import UNTOLD, Viewer, lent, way_of
 from games import Decisions, Keys
 from games.scene import EVERYTHING, Scene, grid, scene_of
 
