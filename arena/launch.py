@@ -99,7 +99,7 @@ def pick_device(wanted: str) -> str:
 def next_commands(folder: Path, run: Run, standing: Ladder) -> str:
     """What one would type next, as it can be typed here."""
     learner, game, stop = next(iter(run.config.league.learners)), shlex.quote(run.config.game), run.config.stop
-    lines = [f"ladder {folder}", f"play {game} --against {folder}:{learner}"]
+    lines = [f"web {folder}", f"ladder {folder}", f"play {game} --against {folder}:{learner}"]
     scripted = [row.id for row in standing.rows if row.id in run.config.league.fixed]
     if scripted:
         lines.append(f"match {folder}:{learner} {scripted[0]} --games 400")
