@@ -60,6 +60,7 @@ def games_page(folder: Path, a: str, b: str) -> None:
         for label, chosen, other in (("Player", a, b), ("against", b, a)):
             names = {ANYBODY: "anybody", **{name: name for name in players}}
             picked = ui.select(names, label=label, value=chosen).props("dense outlined options-dense behavior=menu")
+            picked.style("min-width: 11rem")
             first = label == "Player"
             picked.on_value_change(
                 lambda event, other=other, first=first: ui.navigate.to(
