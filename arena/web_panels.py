@@ -81,12 +81,14 @@ class Seats:
         """Whose turn it is, the colours of the seats where the board has them, and what they have earned so far."""
         sitting: Sitting = viewer.sitting
         drawn = {getattr(shape, "fill", "") for shape in scene.shapes} if scene is not None else set()
+        sides = scene.sides if scene is not None else ()
         returns = sitting.table.returns[0].tolist()
         moving = () if sitting.over else sitting.acting
         for seat, panel in enumerate(self._panels):
-            colour = seat_colour(seat) if seat_colour(seat) in drawn else ""
+            colour = sides[seat] if sides else seat_colour(seat) if seat_colour(seat) in drawn else ""
             earned = returns[seat] if any(returns) and viewer.open(seat) else None
             panel.show(seat in moving, colour, earned)
+            panel.call(sides[seat] if sides else "")
 
 
 class SeatPanel:
@@ -97,6 +99,7 @@ class SeatPanel:
         self.reference, self.settings = chosen[0], dict(chosen[1])
         self._changed = changed
         self._kinds: dict[str, Seatable] = {}
+        self._side = ""
         with ui.element("div").classes("play-seat"):
             self._token = ui.html("", sanitize=False)
             self._select = ui.select({}, label=f"Seat {seat}", on_change=self._chosen).props("behavior=menu")
@@ -111,6 +114,12 @@ class SeatPanel:
         self._token.set_content(f'<span class="play-token{" play-moving" if moves else ""}"{style}{said}></span>')
         self._earned.set_text("" if earned is None else f"{earned:z.3g}")
         self._earned.set_visibility(earned is not None)
+
+    def call(self, side: str) -> None:
+        """What people know the seat by, besides its number."""
+        if side != self._side:
+            self._side = side
+            self._select.props(f'label="Seat {self.seat}{f", {side}" if side else ""}"')
 
     def offer(self, players: Sequence[Seatable]) -> None:
         """The players to choose from, and who is chosen, by `reference` and `settings`."""

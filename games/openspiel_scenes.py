@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_lowercase as LETTERS
 from typing import Any
 
@@ -83,7 +83,8 @@ def scene(game: Any, state: Any, seat: int) -> Scene | None:
         return None
     over = state.is_terminal()
     acts = seat != EVERYTHING and not over and (state.is_simultaneous_node() or state.current_player() == seat)
-    return draw(Look(game, state, seat, state.legal_actions(seat) if acts else (), over or seat == EVERYTHING))
+    drawn = draw(Look(game, state, seat, state.legal_actions(seat) if acts else (), over or seat == EVERYTHING))
+    return replace(drawn, sides=("black", "white")) if draw in _BLACK_AND_WHITE else drawn
 
 
 def _marks(look: Look) -> Scene:
@@ -403,3 +404,5 @@ _FAMILIES: dict[str, Callable[[Look], Scene]] = {
     "tic_tac_toe": _marks,
     "y": _y,
 }
+_BLACK_AND_WHITE = (_chess, _go, _othello)
+"""Where seat 0 has black, which in chess does not begin."""

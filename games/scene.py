@@ -152,6 +152,8 @@ class Scene:
     """Legal action of the seat that looks -> which `places` are clicked for it, in their order: one to drop a disc, two
     to move a piece. Several actions may share a way (promotions): they are told apart by name. Empty for a seat that
     does not act."""
+    sides: tuple[str, ...] = ()
+    """[P] the colour (a role) that people call each seat by, as black and white in chess; nothing where they do not."""
 
 
 def place(name: str, x: float, y: float, width: float = 1.0, height: float = 1.0) -> Place:

@@ -284,6 +284,7 @@ def test_two_people_at_one_screen_pass_it_behind_a_curtain(visit: Open) -> None:
 def test_the_last_move_is_marked_where_it_is_seen_on_a_board_that_is_turned(visit: Open) -> None:
     page = play(visit, "openspiel/chess", "--against", "random", "--seed", "4")
     expect(status(page)).to_have_text("Your move.")
+    expect(page.get_by_role("combobox", name="Seat 0, black")).to_have_count(1)
     went = moves(page)[0].split()[-1]  # white's, by seat 1; seat 0 looks from black's side
     to = re.sub("[+#]", "", went)[-2:]
     box = cell(page, to).bounding_box()

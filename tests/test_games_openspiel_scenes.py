@@ -431,3 +431,20 @@ def test_every_family_can_be_made_and_drawn_by_its_name_and_others_have_no_scene
     for other in ("hearts", "amazons", "matching_pennies_3p"):
         game = games.make(f"openspiel/{other}")
         assert scene_of(game, game.start(mix(2, np.arange(1))), 0, 0) is None
+
+
+def test_who_has_black_is_said_where_people_go_by_it() -> None:
+    for name in ("chess", "go", "othello"):
+        game = games.make(f"openspiel/{name}")
+        states = game.start(np.zeros(1, np.uint64))
+        for eyes in (0, 1, EVERYTHING):
+            drawn = scene_of(game, states, 0, eyes)
+            assert drawn is not None
+            assert drawn.sides == ("black", "white")
+    chess = games.make("openspiel/chess")
+    begins = chess.decisions(chess.start(np.zeros(1, np.uint64))).seat[0, 0]
+    assert begins == 1, "white begins"
+    other = games.make("openspiel/connect_four")
+    drawn = scene_of(other, other.start(np.zeros(1, np.uint64)), 0, 0)
+    assert drawn is not None
+    assert drawn.sides == ()
