@@ -27,7 +27,6 @@ from arena.clicks import Way
 from arena.words import numbered
 from games.scene import COLOURS, Place, Scene
 
-PACE = 0.7  # seconds between the steps of a game that plays by itself
 NARROWEST = 30  # columns of the panels beside the board
 BARS = "▁▂▃▄▅▆▇█"
 DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}

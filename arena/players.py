@@ -28,7 +28,7 @@ from agents.kinds import SCRIPTED, SUPPORTS, make_policy, scripted
 from arena import checkpoints
 from arena.match import Table, choice_keys
 from arena.run import Run, look
-from arena.standings import standings
+from arena.standings import leader
 from arena.store import Frozen
 from games import Game, make
 from games.names import UserError, did_you_mean, split_settings
@@ -120,11 +120,10 @@ def _find(run: Run, player: str) -> Frozen:
     known = run.ledger.players()
     frozen = [p.id for p in known.values() if p.content]
     if player == "best":
-        standing = standings(run)
-        ranked = [standing.best] if standing.best else [row.id for row in standing.rows if row.id in frozen]
-        if not ranked:
+        best = leader(run)
+        if best is None:
             raise PlayerError(f"No snapshot of {run.folder} has been rated yet; name one: {', '.join(frozen)}.")
-        return run.store.load(ranked[0])
+        return run.store.load(best)
     if player in frozen:
         return run.store.load(player)
     if player in run.config.league.learners:

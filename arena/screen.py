@@ -16,9 +16,10 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, OptionList
 
 from arena.clicks import Way, follow, ways_of, why_not
-from arena.panels import PACE, Board, Desk, Done, Help, Look, Shown, footer, in_thread
+from arena.panels import Board, Desk, Done, Help, Look, Shown, footer, in_thread
 from arena.showing import Showing
 from arena.sitting import Sitting
+from arena.viewer import PACE
 from arena.words import find_move
 from games import GameError
 from games.names import UserError

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 
 from agents.core import Policy
-from arena.panels import PACE, Desk, Done, Help, Look, Shown, footer, in_thread
-from arena.showing import Positions, acting_seats, position
-from arena.sitting import Thought, thought
+from arena.panels import Desk, Done, Help, Look, Shown, footer, in_thread
+from arena.showing import Positions, position
+from arena.sitting import Thought, acting_seats, thought
+from arena.viewer import PACE
 
 REPLAY_HELP = """\
 left, right  one step back, one step on
@@ -95,15 +95,8 @@ class ReplayApp(App[None]):
             self.post_message(Shown(self._position(step, analysing), self.note))
 
     def _position(self, step: int, analysing: bool) -> Look:
-        told = self.thoughts.get(step) if analysing else None
-        values = self._values(step) if analysing else []
-        return position(self.stored, step, None if told is None else told.analysis, values, self.width)
-
-    def _values(self, step: int) -> Sequence[float]:
-        """Seat 0's, of the positions up to `step` that were looked at."""
-        teams = self.stored.table(0).game.spec.teams
-        told = [self.thoughts.get(number) for number in range(step + 1)]
-        return [each.expected * (1 if teams[each.seat] == teams[0] else -1) for each in told if each is not None]
+        told = {number: each for number, each in self.thoughts.items() if each is not None}
+        return position(self.stored, step, told if analysing else {}, self.width)
 
     def on_shown(self, event: Shown) -> None:
         self.desk.show(event.look)

@@ -6,22 +6,21 @@ whom the screen goes next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.core import Analysis
 from arena.clicks import Way
 from arena.match import Table
 from arena.panels import Look, sparkline
-from arena.sitting import Sitting, Step
-from arena.viewer import Viewer
+from arena.sitting import Sitting, Step, Thought, acting_seats, course
+from arena.viewer import Viewer, lent, ways_at
 from arena.words import explain, in_words
-from games import NO_ACTION, GameError
-from games.scene import EVERYTHING, Scene, scene_of
-
-Spot = tuple[float, float, float]
+from games import GameError, GameSpec
+from games.scene import EVERYTHING, Place, Scene, scene_of
 
 
 class Showing:
@@ -90,11 +89,10 @@ class Showing:
         scene = scene_of(game, table.states, 0, eyes)
         reader = eyes if eyes >= 0 else next(iter(sitting.acting), 0)
         hinted = self.hinted if turn is not None and self.hinted and self.hinted[0] == sitting.steps else None
-        thought = sitting.thoughts.get(sitting.steps) if analysis else None
-        seat, why = (turn, hinted[2]) if hinted else (None, None)
-        if why is None and thought is not None and self.viewer.open(thought.seat):
-            seat, why = thought.seat, thought.analysis
-        lines = explain(why, table, seat, names[seat], width) if why is not None and seat is not None else []
+        thought = self.viewer.thoughts.get(sitting.steps) if analysis else None
+        if hinted is not None and turn is not None and hinted[2] is not None:
+            thought = Thought(turn, hinted[2], float(table.returns[0, turn]))
+        lines = [] if thought is None else explain(thought.analysis, table, thought.seat, names[thought.seat], width)
         return Look(
             title=f"{sitting.spec.name}   {self._title(status, turn)}",
             scene=scene,
@@ -103,9 +101,7 @@ class Showing:
             history=tuple(self._told(step) for step in sitting.line),
             last=tuple(place.mark for place in self.viewer.last),
             hint=() if hinted is None or scene is None else scene.moves.get(hinted[1], ()),
-            shares=_shares(
-                why, scene, scene if seat == eyes or seat is None else scene_of(game, table.states, 0, seat)
-            ),
+            shares=_shares(thought, scene, table),
             analysis=(*lines, *(self._course(width) if analysis else ())),
             over=sitting.over,
         )
@@ -148,15 +144,8 @@ class Showing:
 
     def _course(self, width: int) -> list[str]:
         """The values of the game so far in one line, from one side."""
-        sitting, spec = self.sitting, self.sitting.spec
-        side = max(self.viewer.eyes, 0)
-        two = spec.payoff == "zero_sum" and len(set(spec.teams)) == 2
-        values = []
-        for _, thought in sorted(sitting.thoughts.items()):
-            own = spec.teams[thought.seat] == spec.teams[side]
-            if self.viewer.open(thought.seat) and (own or two):
-                values.append(thought.expected if own else -thought.expected)
-        return course(values, spec.bounds, sitting.names[side], width)
+        sitting, side = self.sitting, max(self.viewer.eyes, 0)
+        return bars(sitting.spec, self.viewer.thoughts, side, sitting.names[side], width)
 
 
 class Positions(Protocol):
@@ -171,77 +160,58 @@ class Positions(Protocol):
         """The game after `step` steps."""
         ...
 
+    @property
+    def moves(self) -> NDArray[np.int16]:
+        """What was played, [steps, S]."""
+        ...
+
     def moves_in_words(self) -> Sequence[str]:
-        """What was played in each step."""
+        """The same in words."""
         ...
 
 
-def position(stored: Positions, step: int, analysis: Analysis | None, values: Sequence[float], width: int) -> Look:
-    """A stored game after `step` steps; `analysis` is of who acts there, `values` are those of seat 0 so far."""
-    last = _played_at(stored, step)  # first, for there is one table, which goes from step to step
+def position(stored: Positions, step: int, thoughts: Mapping[int, Thought], width: int) -> Look:
+    """A stored game after `step` steps, with what is thought of it and was of the positions before."""
+    last: list[Place] = []
+    if step:  # first, for there is one table, which goes from step to step
+        last = ways_at(stored.table(step - 1), stored.moves[step - 1], EVERYTHING)
     table, moves, names = stored.table(step), tuple(stored.moves_in_words()), stored.names
-    game, spec = table.game, table.game.spec
-    acting = acting_seats(table)
-    own = scene_of(game, table.states, 0, acting[0]) if acting else None
+    game, spec, acting, thought = table.game, table.game.spec, acting_seats(table), thoughts.get(step)
     scene = scene_of(game, table.states, 0, EVERYTHING)
     seats = "  ".join(f"{'▸' if seat in acting else ' '}{name}" for seat, name in enumerate(names))
-    lines = explain(analysis, table, acting[0], names[acting[0]], width) if analysis is not None else []
+    lines = [] if thought is None else explain(thought.analysis, table, thought.seat, names[thought.seat], width)
+    so_far = {number: each for number, each in thoughts.items() if number <= step}
     return Look(
         title=f"{spec.name}   {seats}   step {step} of {len(moves)}",
         scene=scene,
         text=game.text(table.states, 0, acting[0] if acting else 0),
         history=moves,
         at=step,
-        last=last,
-        shares=_shares(analysis, scene, own),
-        analysis=(*lines, *course(values, spec.bounds, names[0], width)),
+        last=tuple(place.mark for place in last),
+        shares=_shares(thought, scene, table),
+        analysis=(*lines, *bars(spec, so_far, 0, names[0], width)),
     )
 
 
-def acting_seats(table: Table) -> list[int]:
-    """Who acts in the first game; nobody where it is over."""
-    decisions = table.pending()
-    seats: list[int] = [] if table.over[0] else decisions.seat[0, decisions.active[0]].tolist()
-    return seats
-
-
-def course(values: Sequence[float], bounds: tuple[float, float], who: str, width: int) -> list[str]:
+def bars(spec: GameSpec, thoughts: Mapping[int, Thought], side: int, who: str, width: int) -> list[str]:
     """One line of bars for the values of a game so far; nothing where there are fewer than two."""
+    values = [value for _, value in course(spec, thoughts, side)]
     if len(values) < 2:
         return []
-    low, high = bounds if np.isfinite(bounds).all() else (min(values), max(values))
+    low, high = spec.bounds if np.isfinite(spec.bounds).all() else (min(values), max(values))
     title = f"Value for {who}: "
     return [title + sparkline(values, low, high, max(width - len(title), 8))]
 
 
-def _played_at(stored: Positions, step: int) -> tuple[Spot, ...]:
-    """Where the move before `step` was."""
-    if step == 0:
-        return ()
-    before = stored.table(step - 1)
-    scenes = {seat: scene_of(before.game, before.states, 0, seat) for seat in acting_seats(before)}
-    slots = [seat if before.game.spec.simultaneous else 0 for seat in scenes]
-    played = stored.table(step).played(0)[step - 1, slots].tolist()
-    return tuple(spot for scene, action in zip(scenes.values(), played, strict=True) for spot in _spots(scene, action))
-
-
-def _spots(scene: Scene | None, action: int) -> tuple[Spot, ...]:
-    way = () if scene is None or action == NO_ACTION else scene.moves.get(action, ())
-    return tuple(scene.places[index].mark for index in way) if scene is not None else ()
-
-
-def _shares(analysis: Analysis | None, shown: Scene | None, drawn: Scene | None) -> dict[Way, float]:
-    """Each move's share of the visits, else of the policy: by its places in `shown`, from the moves of `drawn`."""
-    if analysis is None or shown is None or drawn is None:
+def _shares(thought: Thought | None, shown: Scene | None, table: Table) -> dict[Way, float]:
+    """How likely each way on the board that is `shown` is gone."""
+    if thought is None or shown is None:
         return {}
-    visits = sum(option.visits for option in analysis.options)
-    at = {place.name: index for index, place in enumerate(shown.places)}
+    moves = lent(shown, scene_of(table.game, table.states, 0, thought.seat)).moves
     shares: dict[Way, float] = {}
-    for option in analysis.options:
-        names = [drawn.places[index].name for index in drawn.moves.get(option.action, ())]
-        if names and all(name in at for name in names):
-            way = tuple(at[name] for name in names)
-            shares[way] = shares.get(way, 0.0) + (option.visits / visits if visits else option.prior)
+    for action, share in thought.shares().items():
+        if action in moves:
+            shares[moves[action]] = shares.get(moves[action], 0.0) + share
     return shares
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from agents.core import Analysis, Context, Policy
 from arena.match import Table, choice_keys
-from games import NO_ACTION, Decisions, Game, GameError, Keys
+from games import NO_ACTION, Decisions, Game, GameError, GameSpec, Keys
 
 
 @runtime_checkable
@@ -136,9 +136,7 @@ class Sitting:
     @property
     def acting(self) -> list[int]:
         """The seats that act in this step."""
-        decisions = self.table.pending()
-        seats: list[int] = decisions.seat[0, decisions.active[0]].tolist()
-        return seats
+        return acting_seats(self.table)
 
     @property
     def waiting(self) -> list[int]:
@@ -345,6 +343,29 @@ class Sitting:
         return seat if self.spec.simultaneous else 0
 
 
+def acting_seats(table: Table) -> list[int]:
+    """Who acts in the first game; nobody where it is over."""
+    decisions = table.pending()
+    seats: list[int] = decisions.seat[0, decisions.active[0]].tolist()
+    return seats
+
+
+def course(spec: GameSpec, thoughts: Mapping[int, Thought], side: int) -> list[tuple[int, float]]:
+    """What the team of seat `side` expected to return, by steps played: by its own thoughts, and by those of the other
+    of two sides whose gain is its loss."""
+    told = []
+    for step, thought in sorted(thoughts.items()):
+        own = spec.teams[thought.seat] == spec.teams[side]
+        if own or duel(spec):
+            told.append((step, thought.expected if own else -thought.expected))
+    return told
+
+
+def duel(spec: GameSpec) -> bool:
+    """Whether there are two sides, and what one gains the other loses."""
+    return spec.competitive and len(set(spec.teams)) == 2 and spec.payoff == "zero_sum"
+
+
 def question(
     table: Table, seat: int, memory: NDArray[np.float32] | None = None, scratch: dict[str, Any] | None = None
 ) -> tuple[Decisions, Context, Keys]:
@@ -356,7 +377,10 @@ def question(
 
 
 def thought(table: Table, policy: Policy, seat: int) -> Thought | None:
-    """What `policy` makes of the decision of `seat` in the first game of `table`; None where it cannot say."""
-    if not isinstance(policy, Analyst):
+    """What `policy` makes of the decision of `seat` in the first game of `table`; None where it cannot say.
+
+    One with memory cannot: it would have had to follow the game.
+    """
+    if policy.memory is not None or not isinstance(policy, Analyst):
         return None
     return Thought(seat, policy.analyse(*question(table, seat)), float(table.returns[0, seat]))

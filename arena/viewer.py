@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from arena.sitting import Sitting, Step, Thought
-from games import Game, States
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.match import Table
+from arena.sitting import Sitting, Step, Thought, acting_seats
 from games.scene import EVERYTHING, Place, Scene, scene_of
+
+PACE = 0.7
+"""Seconds between two steps of a game that plays by itself."""
 
 UNTOLD = "…"
 """In place of a move that may not be told yet."""
@@ -126,14 +132,18 @@ def lent(scene: Scene, mover: Scene | None) -> Scene:
     return replace(scene, moves=moves)
 
 
-def way_of(game: Game, states: States, seat: int, action: int, eyes: int) -> list[Place]:
-    """Where a move of `seat` is on the board that `eyes` see before it is made; empty where they see no such place.
+def ways_at(table: Table, moves: NDArray[np.int16], eyes: int) -> list[Place]:
+    """Where the step `moves` [S] is made, on the board that `eyes` see in the first game of `table`, before it.
 
-    So it is, too, for the moves of others that are made at once.
+    Of moves that are made at once, only one's own: to others its places may mean something else.
     """
-    if game.spec.simultaneous and seat != eyes:
-        return []
-    return _way(scene_of(game, states, 0, seat), action, scene_of(game, states, 0, eyes))
+    game, together = table.game, table.game.spec.simultaneous
+    seen = scene_of(game, table.states, 0, eyes)
+    found: list[Place] = []
+    for seat in acting_seats(table):
+        if seat == eyes or not together:
+            found += _way(scene_of(game, table.states, 0, seat), int(moves[seat if together else 0]), seen)
+    return found
 
 
 def _way(mover: Scene | None, action: int, seen: Scene | None) -> list[Place]:

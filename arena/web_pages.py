@@ -84,8 +84,8 @@ def _stored(lobby: Lobby, links: Mapping[str, str], folder: Path) -> Pages:
     async def one(match: int = 0, game: int = 0) -> None:
         from nicegui import ui
 
-        from arena.web_play import in_thread
         from arena.web_replay import ReplayPage
+        from arena.web_threads import in_thread
 
         with frame("Replay", links) as main:
             try:

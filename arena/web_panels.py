@@ -11,7 +11,7 @@ from nicegui import events, ui
 
 from arena.lobby import Seatable
 from arena.match import Table
-from arena.sitting import Sitting, Thought
+from arena.sitting import Sitting, Thought, course, duel
 from arena.tables import Chosen
 from arena.viewer import Viewer
 from arena.words import SHOWN, in_words, spell, value_in_words
@@ -325,15 +325,12 @@ def chart(spec: GameSpec, thoughts: Mapping[int, Thought], steps: int, names: Se
 
     Empty before there are two points of a line.
     """
-    duel = spec.competitive and len(set(spec.teams)) == 2 and spec.payoff == "zero_sum"
-    lines: dict[int, list[tuple[int, float]]] = {}
-    for step, thought in sorted(thoughts.items()):
-        first = spec.teams[thought.seat] == spec.teams[0]
-        seat, value = (
-            (0, thought.expected if first else -thought.expected) if duel else (thought.seat, thought.expected)
-        )
-        lines.setdefault(seat, []).append((step, value))
-    lines = {seat: points for seat, points in lines.items() if len(points) > 1}
+    two = duel(spec)
+    seats = [0] if two else sorted({thought.seat for thought in thoughts.values()})
+    own = {
+        seat: thoughts if two else {at: each for at, each in thoughts.items() if each.seat == seat} for seat in seats
+    }
+    lines = {seat: points for seat in seats if len(points := course(spec, own[seat], seat)) > 1}
     if not lines:
         return ""
     values = [value for points in lines.values() for _, value in points]
@@ -345,8 +342,8 @@ def chart(spec: GameSpec, thoughts: Mapping[int, Thought], steps: int, names: Se
             f"{_WIDE * step / max(steps, 1):.1f},{_HIGH * (high - value) / (high - low):.1f}" for step, value in points
         )
         drawn.append(f'<polyline points="{path}" style="stroke: var(--scene-{seat_colour(seat)})"/>')
-    whose = f"for {names[0]}" if duel else "for each seat"
-    level = f'<line x1="0" x2="{_WIDE}" y1="{_HIGH / 2}" y2="{_HIGH / 2}"/>' if duel else ""
+    whose = f"for {names[0]}" if two else "for each seat"
+    level = f'<line x1="0" x2="{_WIDE}" y1="{_HIGH / 2}" y2="{_HIGH / 2}"/>' if two else ""
     return (
         f'<figure><figcaption class="quiet">Expected return {escape(whose)}, from {low:.3g} to {high:.3g}, over'
         f' {steps} steps</figcaption><svg class="value-chart" viewBox="0 -2 {_WIDE} {_HIGH + 4}"'

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nicegui import ui
 
@@ -23,25 +22,17 @@ from arena.seating import Invitation, Keep
 from arena.sitting import Occupant, Sitting, Thought
 from arena.svg import Marks
 from arena.tables import Chosen, Laid, Tables
-from arena.viewer import Viewer
+from arena.viewer import PACE, Viewer
 from arena.web_board import Board, View, aims
 from arena.web_panels import Controls, Offers, Seats, Thoughts, record, state
+from arena.web_threads import Result, in_thread
 from arena.words import find_move
 from games import GameError
 from games.keys import mix
 from games.names import UserError, split_settings
 from games.scene import Scene
 
-Result = TypeVar("Result")
-THREADS = ThreadPoolExecutor(64, thread_name_prefix="thinking")
-"""Where agents think. More than there are cores: most of them wait for a policy that another table uses."""
-
-PAUSE = 0.7  # seconds between two moves of agents that are watched
 PERSON = ""  # in place of a player's reference
-
-
-async def in_thread(work: Callable[..., Result], *arguments: Any) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(THREADS, work, *arguments)
 
 
 TABLES = Tables()
@@ -252,7 +243,7 @@ class PlayPage:
             steps -= 1
             await self.look()
             if not sitting.people and self.playing:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PACE)
             if viewer is not self.laid.viewer or this != self.round:
                 return
         self.playing &= not sitting.over

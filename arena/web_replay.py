@@ -14,12 +14,12 @@ from arena import replay
 from arena.lobby import Lobby
 from arena.match import Table
 from arena.replay import Replay, Stored
-from arena.sitting import Thought, thought
+from arena.sitting import Thought, acting_seats, thought
 from arena.svg import Marks
-from arena.viewer import lent, way_of
+from arena.viewer import PACE, lent, ways_at
 from arena.web_board import Board, View
 from arena.web_panels import Thoughts
-from arena.web_play import PAUSE, in_thread
+from arena.web_threads import in_thread
 from games import GameSpec
 from games.names import UserError
 from games.scene import EVERYTHING, Place, Scene, scene_of
@@ -154,7 +154,7 @@ class ReplayPage:
         while self.playing and not self.gone and self.step < self.played.steps:
             self.auto.set_text("Pause")
             await self.turn(self.step + 1)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PACE)
         self.playing = False
         self.auto.set_text("Play")
 
@@ -205,28 +205,17 @@ class ReplayPage:
 
     def _position(self) -> tuple[Scene | None, str, list[Place], Table]:
         """What is seen after `step` steps, and where the last of them was made."""
-        last = self._way(self.step - 1) if self.step else []
-        table = self.played.table(self.step)
+        step, played = self.step, self.played
+        last = ways_at(played.table(step - 1), played.moves[step - 1], self.eyes) if step else []
+        table = played.table(step)
         scene = scene_of(table.game, table.states, 0, self.eyes)
         return scene, "" if scene else table.game.text(table.states, 0, max(self.eyes, 0)), last, table
-
-    def _way(self, step: int) -> list[Place]:
-        """The places of the moves made in `step`, as they were before it."""
-        table, moves = self.played.table(step), self.played.moves[step]
-        together = table.game.spec.simultaneous
-        ways = [
-            way_of(table.game, table.states, seat, int(moves[seat if together else 0]), self.eyes)
-            for seat in self.played.line[step]
-        ]
-        return [place for way in ways for place in way]
 
     def _think(self, table: Table) -> None:
         if self.step in self.thoughts or table.over[0]:
             return
-        decisions = table.pending()
-        seat = int(decisions.seat[0, decisions.active[0]][0])
         policy = self.lobby.occupant(self.thinking).policy
-        found = thought(table, policy, seat) if policy is not None and policy.memory is None else None
+        found = None if policy is None else thought(table, policy, acting_seats(table)[0])
         if found is not None:
             self.thoughts[self.step] = found
 

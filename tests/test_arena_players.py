@@ -14,6 +14,7 @@ import pytest
 from test_arena_train import config, training
 
 import arena.players
+import arena.standings
 from agents.mcts import MCTS
 from agents.ppo import PPOPolicy
 from agents.scripted import Greedy, Random
@@ -65,7 +66,7 @@ def test_the_learner_is_as_it_was_last_saved() -> None:
 
 def test_the_best_is_the_first_snapshot_of_the_ladder() -> None:
     with arena.players.look(Path(RUN)) as run:
-        rows = [row.id for row in arena.players.standings(run).rows]
+        rows = [row.id for row in arena.standings.standings(run).rows]
     first = next(name for name in rows if name.startswith("main@"))
     best = net_of(load(f"{RUN}:best"))
     assert all(np.array_equal(array, best[name]) for name, array in net_of(load(f"{RUN}:{first}")).items())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
@@ -474,6 +475,10 @@ class Stored:
         self.game, self.actions = games.make(name), actions
 
     names = ("ada", "random")
+
+    @property
+    def moves(self) -> NDArray[np.int16]:
+        return np.array(self.actions, np.int16)[:, None]
 
     def table(self, step: int) -> Table:
         table = Table(self.game, np.array([3], np.uint64))

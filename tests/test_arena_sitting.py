@@ -7,35 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_arena_play import Counting, Lowest
 
 import games
-from agents.core import Choice, Context
 from agents.mcts import MCTS
 from agents.scripted import Random
 from arena.match import Table
 from arena.sitting import Occupant, Sitting, thought
-from games import Decisions, Game, GameError, Keys
-
-
-class Lowest:
-    """Plays the legal action with the lowest number."""
-
-    memory: tuple[int, ...] | None = None
-
-    def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
-        return Choice(decisions.legal.argmax(axis=-1))
-
-
-class Counting:
-    """Plays its n-th legal action the n-th time it acts: what it remembers is how often it did."""
-
-    memory: tuple[int, ...] | None = (1,)
-
-    def act(self, decisions: Decisions, context: Context, keys: Keys) -> Choice:
-        assert context.memory is not None
-        times = int(context.memory[0, 0, 0])
-        legal = np.flatnonzero(decisions.legal[0, 0])
-        return Choice(legal[[[times % len(legal)]]], memory=context.memory + 1)
+from games import Game, GameError
 
 
 def sitting(game: str | Game, *policies: Any, key: int = 3) -> Sitting:

@@ -11,7 +11,7 @@ from agents.core import Analysis, Choice, Context
 from arena.people import Recorded
 from arena.sitting import Occupant, Sitting, Thought
 from arena.tables import Laid, Tables
-from arena.viewer import UNTOLD, Viewer, lent, way_of
+from arena.viewer import UNTOLD, Viewer, lent, ways_at
 from games import Decisions, Keys
 from games.scene import EVERYTHING, Scene, grid, scene_of
 
@@ -160,10 +160,14 @@ def test_moves_are_lent_by_the_names_of_their_places() -> None:
 def test_a_way_is_found_on_the_board_of_other_eyes() -> None:
     sitting = viewer("openspiel/breakthrough", None, None).sitting
     action = sitting.legal(0)[0]
-    ways = [way_of(sitting.game, sitting.table.states, 0, action, eyes) for eyes in (0, 1, EVERYTHING)]
+    played = np.array([action], np.int16)
+    ways = [ways_at(sitting.table, played, eyes) for eyes in (0, 1, EVERYTHING)]
     assert len({tuple(place.name for place in way) for way in ways}) == 1
     assert len(ways[0]) == 2
-    assert way_of(sitting.game, sitting.table.states, 1, action, 0) == [], "seat 1 does not act"
+    sitting.choose(0, action)
+    sitting.advance()
+    assert sitting.acting == [1]
+    assert ways_at(sitting.table, played, 0) == [], "seat 0 does not act"
 
 
 def test_of_moves_made_at_once_only_ones_own_is_marked() -> None:
@@ -171,7 +175,7 @@ def test_of_moves_made_at_once_only_ones_own_is_marked() -> None:
     play(shown, "paper")
     assert names(shown) == ["paper"], "rock, the other's, is a column here and no row"
     start = viewer("rock_paper_scissors", None, Lowest()).sitting
-    assert way_of(start.game, start.table.states, 1, 0, EVERYTHING) == []
+    assert ways_at(start.table, np.zeros(2, np.int16), EVERYTHING) == []
 
 
 def test_a_table_plays_a_step_once_and_keeps_a_game_once() -> None:
